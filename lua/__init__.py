@@ -1,0 +1,1 @@
+"""The redstep scripts: one file each, runnable by `redis-cli --eval`."""

@@ -1,0 +1,1 @@
+"""How to tell: the machinery that holds an implementation against the specification."""

@@ -1,0 +1,1 @@
+"""One Hypothesis state machine per guard."""

@@ -1,0 +1,1 @@
+"""What is right: the executable specification of the four guards."""

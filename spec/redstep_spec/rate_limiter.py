@@ -16,8 +16,8 @@ stay within the limit, and only then is anything written. Three laws carry the r
 A call may name several limits (ten a second and a thousand an hour): it is admitted by all of them or charged to none.
 Time is an argument, in integer milliseconds; so is the region, whose limits are lower in the first minutes of its life.
 
-The sliding-window log is the folklore algorithm (a sorted set of timestamps) made exact at its edges; the reply holds what
-the IETF's draft of the RateLimit header fields asks for, with a reset that is exact: the end of the newest admission.
+The sliding-window log is the folklore algorithm (a sorted set of timestamps) made exact at its edges; the reply holds
+what the IETF's draft of the RateLimit header fields asks for, with a reset that is exact.
 """
 
 from collections import Counter
@@ -147,7 +147,7 @@ class Decision:
     allowed: Annotated[bool, "RL-2"]
     """May the caller proceed?"""
     binding: Annotated[int, "RL-15"] = 0
-    """Which limit this is about: the one to wait for longest when denied, the one with least remaining when admitted."""
+    """Which limit this is about: when denied the one to wait for longest, else the one with least remaining."""
     limit: Annotated[int, "RL-9"]
     """The limit in force: lower than the configured one during a cold start."""
     remaining: Annotated[int, "RL-2"]
@@ -288,9 +288,7 @@ def acquire(logs: Logs, call: Acquire) -> tuple[Logs, Decision]:
 
 def is_duplicate(before: list[View], request_id: str | None) -> bool:
     """RL-7: a request id that is still counted somewhere was admitted already."""
-    return request_id is not None and any(
-        a.request_id == request_id for view in before for a in view.counted(view.time_ms)
-    )
+    return request_id is not None and any(a.request_id == request_id for view in before for a in view.counted(view.time_ms))
 
 
 def decision(

@@ -1,0 +1,34 @@
+"""What a caller may pass: the checks behind Misuse, made before any command is sent."""
+
+import unicodedata
+
+from redstep.errors import Misuse
+
+NAME_BYTES_MAX = 512
+INTEGER_MAX = 2**51
+"""Sums of three stay below 2^53, up to which the engine's scripts count exactly."""
+
+
+def checked_name(argument: str, value: object) -> str:
+    """Return a name: 1 to 512 bytes of UTF-8 without control characters and braces (a brace would end the hash tag)."""
+    if not isinstance(value, str):
+        raise Misuse(argument, f"must be a str, not {type(value).__name__}")
+    try:
+        size_bytes = len(value.encode())
+    except UnicodeEncodeError:
+        raise Misuse(argument, "holds a lone surrogate, which UTF-8 cannot encode") from None
+    if not 1 <= size_bytes <= NAME_BYTES_MAX:
+        raise Misuse(argument, f"must have 1 to {NAME_BYTES_MAX} bytes of UTF-8, has {size_bytes}")
+    for character in value:
+        if character in "{}" or unicodedata.category(character) == "Cc":
+            raise Misuse(argument, f"must not contain braces or control characters, contains {character!r}")
+    return value
+
+
+def checked_integer(argument: str, value: object, least: int, most: int = INTEGER_MAX) -> int:
+    """Return an integer within bounds; True, 1.0 and "1" are refused."""
+    if type(value) is not int:
+        raise Misuse(argument, f"must be an int, not {type(value).__name__}")
+    if not least <= value <= most:
+        raise Misuse(argument, f"must be an integer from {least} to {most}, not {value}")
+    return value

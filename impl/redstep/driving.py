@@ -1,0 +1,156 @@
+"""
+What both drivers share: a protocol under way, and what redis-py's errors mean.
+
+Everything from the first byte written to the last byte of the reply read is ambiguous when it fails; everything before, and
+every error that the engine itself replies, is definite. So drivers take a connection from the pool first, and send after.
+"""
+
+import queue
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from attrs import frozen
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    ConnectionError,  # noqa: A004  redis-py's own, which is no OSError
+    MaxConnectionsError,
+    RedisError,
+    ResponseError,
+)
+from redis.retry import Retry
+
+from redstep.errors import Corrupt, Misuse, RedstepError, ServiceOverloaded, Unavailable
+from redstep.wishes import NOW, CallScript, Protocol, Wish
+
+T = TypeVar("T")
+Pool = TypeVar("Pool", bound=Any)
+
+COMPENSATION_MAX_MS = 1_000
+"""How long the compensation of a cancelled protocol may take."""
+
+
+@frozen
+class Returned:
+    """A wish came to a value."""
+
+    value: Any
+
+
+@frozen
+class Raised:
+    """A wish came to an error, or was interrupted."""
+
+    error: BaseException
+
+
+class Run(Generic[T]):
+    """A protocol under way: what it wishes for now, and in the end what it came to."""
+
+    def __init__(self, protocol: Protocol[T]) -> None:
+        self._protocol = protocol
+        self._result: Returned | Raised | None = None
+        self.wish: Wish | None = None
+        """What it waits for; None when it has ended."""
+        self.interruption: BaseException | None = None
+        """The cancellation that was thrown in. Wishes after it are compensation."""
+        self._go_on(lambda: next(protocol))
+
+    def feed(self, outcome: Returned | Raised) -> None:
+        """Tell the protocol what its wish came to."""
+        if isinstance(outcome, Returned):
+            self._go_on(lambda: self._protocol.send(outcome.value))
+            return
+        if not isinstance(outcome.error, Exception):
+            self.interruption = self.interruption or outcome.error
+        self._go_on(lambda: self._protocol.throw(outcome.error))
+
+    def abandon(self) -> None:
+        """End a protocol whose compensation took too long."""
+        self.wish = None
+        try:
+            self._protocol.close()
+        except RuntimeError:
+            return  # it wished for something instead of ending; it will not be asked again
+
+    def result(self) -> T:
+        """Return or raise what the protocol came to; an interruption goes on, whatever that was."""
+        if self.interruption is not None:
+            raise self.interruption
+        if isinstance(self._result, Returned):
+            value: T = self._result.value
+            return value
+        if self._result is None:
+            raise RuntimeError("the protocol has not ended")
+        raise self._result.error
+
+    def _go_on(self, move: Callable[[], Wish]) -> None:
+        try:
+            self.wish = move()
+        except StopIteration as ended:
+            self.wish, self._result = None, Returned(ended.value)
+        except BaseException as error:  # noqa: BLE001  whatever it is, result() raises it again
+            self.wish, self._result = None, Raised(error)
+
+
+def command(request: CallScript, how: str, now_ms: int | None) -> tuple[str | int, ...]:
+    """Spell a request out: `how` is EVALSHA or EVAL, `now_ms` an explicit clock or None for the engine's own."""
+    now = "" if now_ms is None else now_ms
+    args = (now if arg is NOW else arg for arg in request.args)
+    script = request.script.sha1 if how == "EVALSHA" else request.script.text
+    return (how, script, len(request.keys), *request.keys, *args)
+
+
+def before_sending(error: Exception) -> RedstepError:
+    """Tell what it means that no connection could be had."""
+    if isinstance(error, MaxConnectionsError) or _waited_in_vain(error):
+        return ServiceOverloaded("no connection of the pool is free")
+    return Unavailable(f"no connection to the store: {error}", definite=True)
+
+
+def _waited_in_vain(error: Exception) -> bool:
+    """Whether a blocking pool ran out: it raises a bare ConnectionError over the timeout of its queue or condition."""
+    return type(error) is ConnectionError and isinstance(error.__context__, queue.Empty | TimeoutError)
+
+
+def after_sending(error: Exception) -> RedstepError:
+    """Tell what an error means that came when the request was on its way."""
+    if isinstance(error, ResponseError | BusyLoadingError | AuthenticationError | AuthorizationError):
+        return replied(error)
+    return Unavailable(f"the store's reply was lost: {error or type(error).__name__}", definite=False)
+
+
+def replied(error: RedisError) -> RedstepError:
+    """Tell what an error reply means. Scripts check before they write, so nothing was executed."""
+    kind, _, detail = str(error).partition(" ")
+    if kind == "ECORRUPT":
+        return Corrupt(f"{detail} does not hold what this guard keeps there")
+    if kind == "EARG":
+        return Misuse(detail, "was refused by the script")
+    code = f"{error.status_code} " if error.status_code else ""
+    return Unavailable(f"the store refused: {code}{error}", definite=True)
+
+
+def never_retrying(pool: Pool) -> Pool:
+    """Return the caller's pool if its connections never retry by themselves, else a new one with the same settings.
+
+    redis-py's `Redis(...)` retries ten times by default, scripts included, and so charges a call up to eleven times. The retry
+    policy belongs to the connections of a pool: to change it in place would alter what the caller uses elsewhere.
+    """
+    settings = dict(pool.connection_kwargs)
+    retry = settings.pop("retry", None)
+    on_errors = settings.pop("retry_on_error", None)
+    on_timeout = settings.pop("retry_on_timeout", None)
+    if not (on_errors or on_timeout) and (retry is None or retry.get_retries() == 0):
+        return pool
+    timeout = {"timeout": pool.timeout} if hasattr(pool, "timeout") else {}
+    own: Pool = type(pool)(
+        connection_class=pool.connection_class,
+        max_connections=pool.max_connections,
+        retry=Retry(NoBackoff(), 0),
+        **timeout,
+        **settings,
+    )
+    return own

@@ -1,0 +1,42 @@
+"""
+Errors say whose fault it is, and whether anything can have happened.
+
+    RedstepError
+    ├── Misuse              the caller's: raised before any command is sent
+    ├── Unavailable         the store's: `definite` tells whether it certainly executed nothing
+    ├── Corrupt             what is stored breaks an invariant: nothing was changed, and somebody must look
+    └── ServiceOverloaded   this process's: no connection was free, no command was sent
+"""
+
+from redis.exceptions import MaxConnectionsError
+
+
+class RedstepError(Exception):
+    """What every error of this package is."""
+
+
+class Misuse(RedstepError, ValueError):
+    """An argument that no state of the store could make right; no command was sent."""
+
+    def __init__(self, argument: str, problem: str) -> None:
+        super().__init__(f"{argument}: {problem}")
+        self.argument = argument
+        """The name of the argument at fault."""
+
+
+class Unavailable(RedstepError):
+    """The store could not be asked, or its answer was lost."""
+
+    def __init__(self, problem: str, *, definite: bool) -> None:
+        super().__init__(f"{problem} ({'nothing was executed' if definite else 'it may have been executed'})")
+        self.problem = problem
+        self.definite = definite
+        """True: certainly nothing was executed. False: it may have been, so a call without identity is not to be repeated."""
+
+
+class Corrupt(RedstepError):
+    """Stored state breaks an invariant of its guard; nothing was changed."""
+
+
+class ServiceOverloaded(MaxConnectionsError, RedstepError):
+    """No connection of this process's pool was free in time; no command was sent."""

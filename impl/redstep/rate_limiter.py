@@ -1,0 +1,180 @@
+"""
+The rate limiter's protocols: at most L in any window of W, exactly, counted in Redis.
+
+One script call decides and charges, so there is no moment between the two; the engine's clock is the only clock, so the
+clocks of clients do not matter. All limits of a call are kept in one hash slot, one log for each window length.
+
+The algorithm is the sliding-window log (a sorted set of timestamps); a reply holds what the IETF's draft of the RateLimit
+header fields asks for.
+"""
+
+from collections.abc import Iterable
+
+from attrs import field, frozen
+
+from redstep import scripts
+from redstep.arguments import checked_integer, checked_name
+from redstep.errors import Misuse
+from redstep.protocols import integers, send
+from redstep.wishes import NOW, Argument, CallScript, Protocol
+
+ACQUIRE = scripts.load("rate_limiter_zset_acquire")
+PEEK = scripts.load("rate_limiter_zset_peek")
+RESET = scripts.load("rate_limiter_reset")
+CLOCK = scripts.load("engine_clock")
+
+SCRIPTS = (ACQUIRE, PEEK, RESET, CLOCK)
+"""What `load` puts into an engine ahead of time."""
+
+
+@frozen
+class Limit:
+    """At most `limit` (cost, summed) in any `window_ms` milliseconds. Raises Misuse when either is no integer >= 1."""
+
+    limit: int = field()
+    window_ms: int = field()
+
+    def __attrs_post_init__(self) -> None:
+        checked_integer("limit", self.limit, 1)
+        checked_integer("window_ms", self.window_ms, 1)
+
+
+@frozen
+class Region:
+    """Where a service runs, and since when.
+
+    For the first `cold_ms` milliseconds each limit is only `percent` of itself, rounded down and at least 1: caches are cold
+    and a whole region has just restarted. `start_ms` is on the engine's clock: make a region with `start_region`, once.
+    """
+
+    name: str
+    start_ms: int
+    cold_ms: int = 300_000
+    percent: int = 50
+
+    def __attrs_post_init__(self) -> None:
+        checked_name("region", self.name)
+        checked_integer("start_ms", self.start_ms, 0)
+        checked_integer("cold_ms", self.cold_ms, 0)
+        checked_integer("percent", self.percent, 0, 100)
+
+    @property
+    def warm_at_ms(self) -> int:
+        """The first instant at which whole limits hold."""
+        return self.start_ms + self.cold_ms
+
+    def cold_limit(self, limit: int) -> int:
+        """A limit during the cold start."""
+        return max(1, limit * self.percent // 100)
+
+
+@frozen
+class Decision:
+    """The answer to an acquire. Of several limits it speaks of the binding one; all durations are in ms."""
+
+    allowed: bool
+    binding: int
+    """Index of the limit this is about: the one to wait for longest when denied, else the one with least remaining."""
+    limit: int
+    """The limit in force, which is lower during a cold start."""
+    remaining: int
+    """How much is left after this call."""
+    retry_after_ms: int
+    """The least wait after which this very call would be admitted, if nothing else happened; 0 when it was."""
+    reset_after_ms: int
+    """The wait after which nothing counts any more, if nothing else happened."""
+    now_ms: int
+    """The engine's time at which this was decided."""
+
+
+@frozen
+class Usage:
+    """The answer to a peek, about the limit with the least remaining; all durations are in ms."""
+
+    binding: int
+    limit: int
+    remaining: int
+    reset_after_ms: int
+    now_ms: int
+
+
+def as_limits(value: Limit | Iterable[Limit]) -> tuple[Limit, ...]:
+    """Take one limit or several, of different windows."""
+    limits = (value,) if isinstance(value, Limit) else tuple(value)
+    if not limits:
+        raise Misuse("limits", "at least one is needed")
+    for limit in limits:
+        if not isinstance(limit, Limit):
+            raise Misuse("limits", f"must hold Limit values, holds a {type(limit).__name__}")
+    if len({limit.window_ms for limit in limits}) < len(limits):
+        raise Misuse("limits", "two limits have the same window_ms: the lower one alone decides")
+    return limits
+
+
+def as_prefix(value: str) -> str:
+    """Take what all keys start with: nothing, or anything that a name may be."""
+    return checked_name("prefix", value) if value else ""
+
+
+@frozen(kw_only=True)
+class Policy:
+    """What a limiter limits: one limit or several, the region whose start counts, and the prefix of all its keys."""
+
+    limits: tuple[Limit, ...] = field(converter=as_limits)
+    region: Region | None = None
+    prefix: str = field(default="redstep:", converter=as_prefix)
+
+    def keys(self, name: str) -> tuple[str, ...]:
+        """One log a limit. The name is the hash tag, so they share a slot; the window is part of the key."""
+        tag = "{" + checked_name("name", name) + "}"
+        return tuple(f"{self.prefix}rate-limiter:{tag}:{limit.window_ms}:zset" for limit in self.limits)
+
+    @property
+    def warm_at_ms(self) -> int:
+        """The first instant at which whole limits hold."""
+        return self.region.warm_at_ms if self.region else 0
+
+    @property
+    def limit_args(self) -> tuple[int, ...]:
+        """Window, limit and cold limit of each limit, as the scripts take them."""
+        cold = self.region.cold_limit if self.region else int
+        return tuple(number for each in self.limits for number in (each.window_ms, each.limit, cold(each.limit)))
+
+
+def acquire(policy: Policy, name: str, cost: int = 1, request_id: str | None = None) -> Protocol[Decision]:
+    """Ask whether one call may proceed, and charge it if so.
+
+    With a request id the call is idempotent: while it counts, the same id is admitted once. Without, it is charged at most
+    once, and never sent again after an ambiguous error.
+
+    Raises Misuse, Unavailable, Corrupt, ServiceOverloaded. A denial is an answer, not an error.
+    """
+    keys = policy.keys(name)
+    checked_integer("cost", cost, 1, min(limit.limit for limit in policy.limits))
+    if request_id is not None:
+        checked_name("request_id", request_id)
+    args: tuple[Argument, ...] = (NOW, cost, request_id or "", policy.warm_at_ms, *policy.limit_args)
+    request = CallScript(script=ACQUIRE, keys=keys, args=args, idempotent=request_id is not None)
+    allowed, *numbers = integers((yield from send(request)), 7)
+    return Decision(bool(allowed), *numbers)
+
+
+def peek(policy: Policy, name: str) -> Protocol[Usage]:
+    """Ask how much is left, without using any. Raises as `acquire`."""
+    args: tuple[Argument, ...] = (NOW, policy.warm_at_ms, *policy.limit_args)
+    request = CallScript(script=PEEK, keys=policy.keys(name), args=args, idempotent=True)
+    return Usage(*integers((yield from send(request)), 5))
+
+
+def reset(policy: Policy, name: str) -> Protocol[None]:
+    """Forget what was admitted. Raises as `acquire`; not idempotent, for a second one would forget what came between."""
+    request = CallScript(script=RESET, keys=policy.keys(name), args=(), idempotent=False)
+    integers((yield from send(request)), 1)
+
+
+def start_region(name: str, cold_ms: int = 300_000, percent: int = 50) -> Protocol[Region]:
+    """Read the engine's clock once, and make the region that starts now. Raises as `acquire`."""
+    region = Region(name, 0, cold_ms, percent)
+    request = CallScript(script=CLOCK, keys=(), args=(NOW,), idempotent=True)
+    [now_ms] = integers((yield from send(request)), 1)
+    return Region(region.name, now_ms, cold_ms, percent)

@@ -1,0 +1,139 @@
+"""The synchronous driver: carries out the wishes of a protocol on a thread of the caller's, against a `redis.Redis`."""
+
+import logging
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import redis
+from redis.exceptions import NoScriptError
+
+from redstep.driving import (
+    COMPENSATION_MAX_MS,
+    Raised,
+    Returned,
+    Run,
+    after_sending,
+    before_sending,
+    command,
+    never_retrying,
+)
+from redstep.scripts import Script
+from redstep.wishes import (
+    Announce,
+    CallScript,
+    DrawBytes,
+    DrawInteger,
+    Protocol,
+    ReadClock,
+    RunWork,
+    Sleep,
+    Wish,
+)
+
+T = TypeVar("T")
+log = logging.getLogger("redstep")
+
+
+class SyncDriver:
+    """Runs protocols against a store; safe to share between threads.
+
+    `clock` is what placeholders for now are filled with, in ms; None leaves it to the engine, which is what services want.
+    """
+
+    def __init__(self, client: redis.Redis, *, clock: Callable[[], int] | None = None) -> None:
+        self._clock = clock
+        self._pool = never_retrying(client.connection_pool)
+        self._owns_pool = self._pool is not client.connection_pool
+
+    def close(self) -> None:
+        """Close the connections that this driver opened; the caller's stay."""
+        if self._owns_pool:
+            self._pool.disconnect()
+
+    def load(self, scripts: Iterable[Script]) -> None:
+        """Put scripts into the engine ahead of time. Raises Unavailable, ServiceOverloaded."""
+        for script in scripts:
+            connection = self._connection()
+            try:
+                self._exchange(connection, ("SCRIPT LOAD", script.text))
+            finally:
+                self._pool.release(connection)
+
+    def run(self, protocol: Protocol[T]) -> T:
+        """Carry a protocol through to its result, or raise what it raises."""
+        run = Run(protocol)
+        while run.wish is not None and run.interruption is None:
+            run.feed(self._outcome(run.wish))
+        self._compensate(run)
+        return run.result()
+
+    def _compensate(self, run: Run[Any]) -> None:
+        deadline = time.monotonic() + COMPENSATION_MAX_MS / 1000
+        while run.wish is not None:
+            if time.monotonic() >= deadline:
+                run.abandon()
+                return
+            run.feed(self._outcome(run.wish))
+
+    def _outcome(self, wish: Wish) -> Returned | Raised:
+        try:
+            return Returned(self._carry_out(wish))
+        except BaseException as error:  # noqa: BLE001  interruptions are outcomes too
+            return Raised(error)
+
+    def _carry_out(self, wish: Wish) -> object:
+        match wish:
+            case CallScript():
+                return self._call(wish)
+            case Sleep(ms):
+                time.sleep(ms / 1000)
+            case ReadClock():
+                return time.monotonic_ns() // 1_000_000
+            case DrawInteger(least, most):
+                return random.randint(least, most)  # noqa: S311  jitter is no secret
+            case DrawBytes(size):
+                return secrets.token_bytes(size)
+            case RunWork(work):
+                return work()
+            case Announce(listeners, event):
+                self._announce(listeners, event)
+        return None
+
+    def _announce(self, listeners: tuple[Callable[[Any], Any], ...], event: object) -> None:
+        for listener in listeners:
+            try:
+                listener(event)
+            except Exception:
+                log.exception("a listener failed on %r", event)
+
+    def _call(self, request: CallScript) -> object:
+        now_ms = self._clock() if self._clock else None
+        connection = self._connection()
+        try:
+            try:
+                return self._exchange(connection, command(request, "EVALSHA", now_ms))
+            except NoScriptError:
+                return self._exchange(connection, command(request, "EVAL", now_ms))
+        finally:
+            self._pool.release(connection)
+
+    def _connection(self) -> Any:
+        try:
+            return self._pool.get_connection()
+        except Exception as error:
+            raise before_sending(error) from error
+
+    def _exchange(self, connection: Any, words: tuple[str | int, ...]) -> object:
+        try:
+            connection.send_command(*words, check_health=False)
+            return connection.read_response(disable_decoding=True)
+        except NoScriptError:
+            raise
+        except Exception as error:
+            raise after_sending(error) from error
+        except BaseException:
+            connection.disconnect()
+            raise

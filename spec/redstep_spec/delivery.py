@@ -88,5 +88,5 @@ def rules_met(fates: Sequence[Fate], *, resends: int) -> tuple[str, ...]:
     if first is Fate.FLUSHED:
         return ("CM-6",)
     if first is Fate.REPLY_LOST:
-        return ("CM-4", "CM-9") if resends else ("CM-5", "CM-4", "CM-9")
+        return ("CM-4", "CM-9") if resends else ("CM-4", "CM-5", "CM-9")
     return ()

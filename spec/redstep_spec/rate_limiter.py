@@ -26,7 +26,7 @@ from typing import Annotated
 from attrs import evolve, field, frozen
 from attrs.validators import ge, le
 
-from redstep_spec.names import is_integer, is_name
+from redstep_spec.arguments import Misuse, is_integer, is_name
 
 # ---------------------------------------------------------------------------------------------- policy
 
@@ -181,15 +181,6 @@ class Done:
     because: tuple[str, ...] = field(eq=False, default=("RL-14",))
 
 
-@frozen
-class Misuse:
-    """The caller's fault, found before any command is sent: no limiter could ever admit this."""
-
-    argument: Annotated[str, "RL-16"]
-    """The name of the argument at fault."""
-    because: tuple[str, ...] = field(eq=False, default=("RL-16",))
-
-
 Reply = Decision | Usage | Done | Misuse
 
 
@@ -279,11 +270,12 @@ def acquire(logs: Logs, call: Acquire) -> tuple[Logs, Decision]:
     waits = [view.retry_after(call.cost) for view in before]
     if any(waits):
         longest = waits.index(max(waits))
+        because = (*because, "RL-3", "RL-4")
         return logs, decision(before, longest, because, allowed=False, retry_after_ms=waits[longest])
     after = [view.admit(call.cost, call.request_id) for view in before]
     for view in after:
         logs = with_log(logs, view.log)
-    return logs, decision(after, scarcest(after), because, allowed=True)
+    return logs, decision(after, scarcest(after), (*because, "RL-8"), allowed=True)
 
 
 def is_duplicate(before: list[View], request_id: str | None) -> bool:

@@ -1,11 +1,14 @@
 """
-Names: what a caller may call its keys and requests (CM-7), and which numbers it may use (CM-8).
+Arguments: what a caller may call its keys and requests (CM-7), and which numbers it may use (CM-8).
 
 A name is 1 to 512 bytes of UTF-8 without control characters and braces: braces, because the name becomes the hash tag
 that keeps all keys of a call in one slot; control characters, because names are read by people in logs.
 """
 
 import unicodedata
+from typing import Annotated
+
+from attrs import field, frozen
 
 MAX_BYTES = 512
 MAX_INTEGER = 2**51
@@ -26,3 +29,12 @@ def is_name(value: object) -> bool:
 def is_integer(value: object, least: int, most: int = MAX_INTEGER) -> bool:
     """Whether `value` is an integer within bounds; True and 1.0 are none."""
     return type(value) is int and least <= value <= most
+
+
+@frozen
+class Misuse:
+    """The caller's fault, found before any command is sent: in no state could this be answered otherwise."""
+
+    argument: Annotated[str, "RL-16"]
+    """The name of the argument at fault."""
+    because: tuple[str, ...] = field(eq=False, default=("RL-16",))

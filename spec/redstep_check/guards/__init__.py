@@ -1,0 +1,1 @@
+"""Each guard's session: its specification and a target, move by move."""

@@ -1,0 +1,195 @@
+"""
+The rate limiter in lockstep: its moves, and what is compared.
+
+Features of a target beyond an acquire of cost 1 under one limit: `cost`, `request_id`, `region`, `several` (limits at once),
+`peek`, `reset`, `misuse` (bad arguments are told apart), `stored` (what is stored can be read and removed).
+"""
+
+import time
+from collections import Counter
+from functools import partial
+from typing import Any
+
+from attrs import frozen
+
+from redstep_check.binding import Stored, Target, Unreadable
+from redstep_check.lockstep import Mismatch, Session, SpecificationBroken, Told, compare
+from redstep_spec import rate_limiter as spec
+from redstep_spec.arguments import Misuse
+from redstep_spec.delivery import Failed, Fate, Outcome, Replied, Unknown, deliver, rules_met
+from redstep_spec.properties.rate_limiter import PROPERTIES, Transition
+
+NAME = "rate-limiter"
+EXPLICIT_CLOCK_TTL_MS = 86_400_000
+"""CM-2: what every TTL is longer by when the engine's clock must decide nothing."""
+RESENDS = 1
+"""How often a client sends an idempotent call again."""
+DECIDED = frozenset({"allowed", "remaining"})
+"""The reply fields that every rule of a decision bears upon."""
+
+
+@frozen
+class Called:
+    """A call, and the fates of its attempts."""
+
+    call: spec.Call
+    fates: tuple[Fate, ...] = ()
+
+    @property
+    def now_ms(self) -> int:
+        """The store's time."""
+        return self.call.now_ms
+
+
+@frozen
+class Removed:
+    """What is logically dead is removed from the store, as its TTL would."""
+
+    name: str
+    window_ms: int
+    now_ms: int
+
+
+Move = Called | Removed
+
+
+@frozen
+class Written:
+    """When a log was last written: the TTL it was given, and between which instants of a monotonic clock."""
+
+    ttl_ms: int
+    after_s: float
+    before_s: float
+
+
+class RateLimiterSession(Session[Move]):
+    """The specification of the rate limiter beside a target."""
+
+    def __init__(self, target: Target[spec.Call]) -> None:
+        super().__init__(target)
+        self.logs: dict[str, spec.Logs] = {}
+        self._limit_most: dict[tuple[str, int], int] = {}
+        self._written: dict[tuple[str, int], Written] = {}
+        self._raw: dict[tuple[str, int], object] = {}
+        self._removed: set[tuple[str, int]] = set()
+
+    def _play(self, move: Move) -> None:
+        match move:
+            case Called(call, fates):
+                self._call(call, fates)
+            case Removed(name, window_ms):
+                self.target.remove(name, window_ms)
+                self._removed.add((name, window_ms))
+                self._raw.pop((name, window_ms), None)
+                self.story.append(Told(move, None, None))
+
+    def _call(self, call: spec.Call, fates: tuple[Fate, ...]) -> None:
+        before = self.logs.get(call.name, spec.INITIAL)
+        after, outcome = expected(before, call, fates)
+        started_s = time.monotonic()
+        answer = self.target.call(call, fates)
+        ended_s = time.monotonic()
+        self.story.append(Told(Called(call, fates), outcome, answer))
+        transition = Transition(
+            before=before, call=call, fates=fates, outcome=outcome, after=after, collected=self._was_removed(call)
+        )
+        tested = fate_rules(transition)
+        self._observe(transition, tested)
+        compare(outcome, answer, tested, DECIDED)
+        self.logs[call.name] = after
+        self._note_written(transition, started_s, ended_s)
+        if "stored" in self.target.features:
+            self._compare_stored(transition)
+
+    def _note_written(self, transition: Transition, started_s: float, ended_s: float) -> None:
+        if isinstance(transition.reply, Misuse):
+            return
+        for limit in transition.call.limits:
+            key = (transition.call.name, limit.window_ms)
+            self._limit_most[key] = max(limit.limit, self._limit_most.get(key, 0))
+            log = spec.log_of(transition.after, limit.window_ms)
+            if log != spec.log_of(transition.before, limit.window_ms):
+                ttl_ms = spec.life_ms(log, transition.call.now_ms) + EXPLICIT_CLOCK_TTL_MS
+                self._written[key] = Written(ttl_ms, started_s, ended_s)
+                self._removed.discard(key)
+                self._raw.pop(key, None)
+
+    def _was_removed(self, call: spec.Call) -> bool:
+        return any((call.name, limit.window_ms) in self._removed for limit in call.limits)
+
+    def _observe(self, transition: Transition, tested: tuple[str, ...]) -> None:
+        for always in PROPERTIES.always:
+            if not always.holds(transition):
+                raise SpecificationBroken(f"{always.rule} {always.name}: {always.sentence}\n{transition}")
+        self.reached |= {each.name for each in PROPERTIES.sometimes if each.name not in self.reached and each.holds(transition)}
+        self.fired.update(tested)
+        if transition.reply is not None:
+            self.fired.update((*transition.reply.because, "CM-2", "CM-8"))
+
+    def _compare_stored(self, transition: Transition) -> None:
+        name = transition.call.name
+        for key in [key for key in self._limit_most if key[0] == name]:
+            self.fired.update(("RL-0", "CM-3"))
+            read_s = time.monotonic()
+            try:
+                stored = self.target.stored(*key)
+            except Unreadable as error:
+                raise Mismatch("RL-0", "what is stored", "the documented form", str(error)) from error
+            if stored is not None:
+                self._compare_log(key, stored, blame(transition))
+                self._compare_ttl(key, stored, read_s)
+
+    def _compare_log(self, key: tuple[str, int], stored: Stored, rule: str) -> None:
+        log = spec.log_of(self.logs[key[0]], key[1])
+        expected_state: Counter[Any] = Counter() if key in self._removed else spec.tally(log)
+        if stored.state != expected_state:
+            raise Mismatch(rule, "what is stored", dict(expected_state), dict(stored.state))
+        if stored.size > spec.stored_most(self._limit_most[key]):
+            raise Mismatch("RL-8", "the number of entries", f"<= {spec.stored_most(self._limit_most[key])}", stored.size)
+        if self._raw.setdefault(key, stored.raw) != stored.raw:
+            raise Mismatch(rule, "what is stored, byte for byte", self._raw[key], stored.raw)
+
+    def _compare_ttl(self, key: tuple[str, int], stored: Stored, read_s: float) -> None:
+        if not stored.size:
+            return
+        written = self._written.get(key, Written(0, read_s, read_s))
+        if stored.ttl_ms is None:
+            raise Mismatch("RL-8", "the TTL", f"{written.ttl_ms} ms", "none")
+        oldest_ms = (time.monotonic() - written.after_s) * 1000 + 1
+        youngest_ms = (read_s - written.before_s) * 1000 - 1
+        if stored.ttl_ms < written.ttl_ms - oldest_ms:
+            raise Mismatch("CM-3", "the TTL", f">= {written.ttl_ms - oldest_ms:.0f} ms", f"{stored.ttl_ms} ms")
+        if stored.ttl_ms > written.ttl_ms - youngest_ms:
+            raise Mismatch("RL-8", "the TTL", f"<= {written.ttl_ms - youngest_ms:.0f} ms", f"{stored.ttl_ms} ms")
+
+
+def expected(logs: spec.Logs, call: spec.Call, fates: tuple[Fate, ...]) -> tuple[spec.Logs, Outcome[spec.Reply]]:
+    """What the specification makes of a call under these fates; an impossible one is refused before it has any."""
+    if wrong := spec.misuse(call):
+        return logs, Replied(wrong)
+    resends = RESENDS if spec.is_idempotent(call) else 0
+    return deliver(partial(_step, call), logs, fates, resends=resends)
+
+
+def _step(call: spec.Call, logs: spec.Logs) -> tuple[spec.Logs, spec.Reply]:
+    return spec.step(logs, call)
+
+
+def fate_rules(transition: Transition) -> tuple[str, ...]:
+    """The rules that the fates of a call put to the test; an impossible call never gets as far."""
+    if isinstance(transition.reply, Misuse):
+        return ()
+    return rules_met(transition.fates, resends=RESENDS if spec.is_idempotent(transition.call) else 0)
+
+
+def blame(transition: Transition) -> str:
+    """The rule that is broken when, after this transition, something else is stored."""
+    match transition.outcome:
+        case Replied(spec.Decision(allowed=False)):
+            return "RL-3"
+        case Replied(reply):
+            return reply.because[0]
+        case Unknown():
+            return "CM-4"
+        case Failed():
+            return "CM-9"

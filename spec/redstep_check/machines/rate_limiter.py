@@ -1,0 +1,193 @@
+"""
+The rate limiter's machine: it draws the moves that a session makes.
+
+Plain random moves hardly ever meet an edge, so the clock jumps: to the instant at which an admission ends, to the end of the
+cold start, to the end of a denial's wait, each one millisecond early, exactly, or one late.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import evolve
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from redstep_check.guards.rate_limiter import Called, RateLimiterSession, Removed
+from redstep_spec import rate_limiter as spec
+from redstep_spec.arguments import MAX_INTEGER
+from redstep_spec.delivery import Fate, Replied
+
+START_MS = 1_000
+
+names = st.sampled_from(("a", "a", "a", "b", "a:7"))
+
+small_limits = st.integers(1, 5)
+limits = small_limits | st.integers(90, 110)
+windows_ms = st.integers(1, 12)
+near = st.sampled_from((0, -1, 1))
+costs = st.sampled_from(("one", "one", "two", "half", "all"))
+request_ids = st.sampled_from((None, None, "x", "y"))
+FATES: tuple[tuple[Fate, ...], ...] = (
+    (),
+    (Fate.REPLY_LOST,),
+    (Fate.NOT_SENT,),
+    (Fate.FLUSHED,),
+    (Fate.REPLY_LOST, Fate.NOT_SENT),
+    (Fate.REPLY_LOST, Fate.REPLY_LOST),
+    (Fate.REPLY_LOST, Fate.FLUSHED),
+)
+BAD_NAMES: tuple[Any, ...] = ("", "x" * 10_000, "a{b", "}", "a\nb", "\ud800", None, b"a")
+BAD_COSTS: tuple[Any, ...] = (0, -1, 1.5, "3", True, MAX_INTEGER + 1)
+BAD_NUMBERS: tuple[Any, ...] = (0, -1, 1.5, "3", None, MAX_INTEGER + 1)
+
+
+class RateLimiterMachine(RuleBasedStateMachine):
+    """Draws moves; the session makes them on both sides and compares."""
+
+    def __init__(self, begin: Callable[[], RateLimiterSession]) -> None:
+        super().__init__()
+        self.session = begin()
+        self.can = self.session.target.features
+        self.now_ms = self.floor_ms = START_MS
+        self.limits: tuple[spec.Limit, ...] = ()
+        self.region: spec.Region | None = None
+        self.last: spec.Call | None = None
+        self.denied: spec.Acquire | None = None
+        self.wait_ms = 0
+
+    # ------------------------------------------------------------------------------------------ the policy
+
+    @initialize(limit=limits, window_ms=windows_ms)
+    def adopt_a_limit(self, limit: int, window_ms: int) -> None:
+        self.limits = (spec.Limit(limit=limit, window_ms=window_ms),)
+
+    @rule(limit=limits)
+    def change_the_limit(self, limit: int) -> None:
+        self.limits = (evolve(self.limits[0], limit=limit), *self.limits[1:])
+
+    @rule(window_ms=windows_ms)
+    def change_the_window(self, window_ms: int) -> None:
+        self.limits = (evolve(self.limits[0], window_ms=window_ms),)
+
+    @precondition(lambda self: "several" in self.can)
+    @rule(limit=small_limits, longer_ms=st.integers(1, 20))
+    def add_a_second_limit(self, limit: int, longer_ms: int) -> None:
+        second = spec.Limit(limit=limit, window_ms=self.limits[0].window_ms + longer_ms)
+        self.limits = (self.limits[0], second)
+
+    @precondition(lambda self: "region" in self.can)
+    @rule(ago_ms=st.integers(0, 20), cold_ms=st.integers(1, 30), percent=st.sampled_from((50, 0, 34, 100)))
+    def start_a_region(self, ago_ms: int, cold_ms: int, percent: int) -> None:
+        self.region = spec.Region(start_ms=max(0, self.now_ms - ago_ms), cold_ms=cold_ms, percent=percent)
+
+    # ------------------------------------------------------------------------------------------ the clock
+
+    @rule(ms=st.integers(1, 25))
+    def time_passes(self, ms: int) -> None:
+        self.now_ms += ms
+
+    @rule(ms=st.integers(1, 15))
+    def the_clock_steps_back(self, ms: int) -> None:
+        self.now_ms = max(self.floor_ms, self.now_ms - ms)
+
+    @rule(which=st.integers(0, 5), off_ms=near)
+    def an_admission_ends(self, which: int, off_ms: int) -> None:
+        ends = sorted({a.at_ms + log.window_ms for logs in self.session.logs.values() for log in logs for a in log.admissions})
+        if ends:
+            self._jump(ends[min(which, len(ends) - 1)] + off_ms)
+
+    @precondition(lambda self: self.region is not None)
+    @rule(off_ms=near)
+    def the_cold_start_ends(self, off_ms: int) -> None:
+        assert self.region is not None
+        self._jump(self.region.warm_at_ms + off_ms)
+
+    def _jump(self, to_ms: int) -> None:
+        self.now_ms = max(self.floor_ms, to_ms)
+
+    # ------------------------------------------------------------------------------------------ the calls
+
+    @rule(name=names, cost=costs, request_id=request_ids)
+    def acquire(self, name: str, cost: str, request_id: str | None) -> None:
+        self._call(self._acquire(name, cost, request_id), ())
+
+    @rule(name=names, cost=costs, request_id=request_ids, fates=st.sampled_from(FATES))
+    def acquire_under_faults(self, name: str, cost: str, request_id: str | None, fates: tuple[Fate, ...]) -> None:
+        self._call(self._acquire(name, cost, request_id), fates)
+
+    @rule(count=st.integers(2, 5))
+    def acquire_in_a_burst(self, count: int) -> None:
+        for _ in range(count):
+            self._call(self._acquire("a", "one", None), ())
+
+    @precondition(lambda self: self.denied is not None)
+    @rule(early_ms=st.sampled_from((0, 1)))
+    def wait_out_a_denial(self, early_ms: int) -> None:
+        """Waiting retry_after is enough, and one millisecond less is not."""
+        assert self.denied is not None
+        self._jump(self.denied.now_ms + self.wait_ms - early_ms)
+        self._call(evolve(self.denied, now_ms=self.now_ms), ())
+
+    @precondition(lambda self: isinstance(self.last, spec.Acquire) and bool(self.last.request_id))
+    @rule(cost=costs)
+    def repeat_the_request(self, cost: str) -> None:
+        assert isinstance(self.last, spec.Acquire)
+        self._call(evolve(self.last, now_ms=self.now_ms, cost=self._cost(cost, self.last.limits)), ())
+
+    @precondition(lambda self: "peek" in self.can)
+    @rule(name=names, fates=st.sampled_from(FATES))
+    def peek(self, name: str, fates: tuple[Fate, ...]) -> None:
+        self._call(spec.Peek(name=name, limits=self.limits, now_ms=self.now_ms, region=self.region), fates)
+
+    @precondition(lambda self: "reset" in self.can)
+    @rule(name=names)
+    def reset(self, name: str) -> None:
+        self._call(spec.Reset(name=name, limits=self.limits, now_ms=self.now_ms), ())
+
+    @precondition(lambda self: "misuse" in self.can)
+    @rule(data=st.data())
+    def ask_the_impossible(self, data: st.DataObject) -> None:
+        good = self._acquire("a", "one", None)
+        wrong = (
+            st.builds(lambda name: evolve(good, name=name), st.sampled_from(BAD_NAMES))
+            | st.builds(lambda cost: evolve(good, cost=cost), st.sampled_from((*BAD_COSTS, good.limits[0].limit + 1)))
+            | st.builds(lambda n: evolve(good, limits=(evolve(good.limits[0], limit=n),)), st.sampled_from(BAD_NUMBERS))
+            | st.builds(lambda n: evolve(good, limits=(evolve(good.limits[0], window_ms=n),)), st.sampled_from(BAD_NUMBERS))
+            | st.builds(lambda name: evolve(good, request_id=name), st.sampled_from(BAD_NAMES[:6]))
+            | st.sampled_from((evolve(good, limits=()), evolve(good, limits=(good.limits[0], good.limits[0]))))
+        )
+        self.session.play(Called(data.draw(wrong)))
+
+    @precondition(lambda self: "stored" in self.can)
+    @rule()
+    def what_is_dead_is_removed(self) -> None:
+        """From here on the clock no longer steps back behind the removal: the engine's own would not either."""
+        for name, logs in self.session.logs.items():
+            for log in logs:
+                if log.admissions and spec.life_ms(log, self.now_ms) == 0:
+                    self.session.play(Removed(name, log.window_ms, self.now_ms))
+                    self.floor_ms = max(self.floor_ms, self.now_ms)
+
+    # ------------------------------------------------------------------------------------------ helpers
+
+    def _acquire(self, name: str, cost: str, request_id: str | None) -> spec.Acquire:
+        return spec.Acquire(
+            name=name,
+            limits=self.limits,
+            now_ms=self.now_ms,
+            cost=self._cost(cost, self.limits),
+            request_id=request_id if "request_id" in self.can else None,
+            region=self.region,
+        )
+
+    def _cost(self, which: str, of: tuple[spec.Limit, ...]) -> int:
+        most = min(limit.limit for limit in of) if "cost" in self.can else 1
+        return {"one": 1, "two": min(2, most), "half": most // 2 + 1 if most > 1 else 1, "all": most}[which]
+
+    def _call(self, call: spec.Call, fates: tuple[Fate, ...]) -> None:
+        fates = fates if set(fates) <= self.session.target.fates else ()
+        self.session.play(Called(call, fates))
+        self.last = call
+        match call, self.session.story[-1].expected:
+            case spec.Acquire(), Replied(spec.Decision(allowed=False, retry_after_ms=wait_ms)):
+                self.denied, self.wait_ms = call, wait_ms

@@ -1,0 +1,1 @@
+"""The common naive script of each guard, as found in a hundred tutorials. Each is a target that must fail."""

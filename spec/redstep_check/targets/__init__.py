@@ -1,0 +1,1 @@
+"""The shipped implementation as targets. No other part of the kit knows it."""

@@ -1,0 +1,226 @@
+"""The shipped rate limiter as a target: its protocols under the checking driver, and its clients, sync and asyncio."""
+
+import asyncio
+import re
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+import attrs
+
+from redstep import clients, rate_limiter
+from redstep.errors import Corrupt, Misuse, Unavailable
+from redstep_check.binding import Answer, Answered, Broke, Misused, Stored, Target, Unreadable
+from redstep_check.engines import Engine
+from redstep_check.faults import FaultProxy
+from redstep_check.targets.checking_driver import CheckingDriver
+from redstep_spec import rate_limiter as spec
+from redstep_spec.delivery import Failed, Fate, Unknown
+
+LOOP_TURNS = 2
+"""A loop that stands still between two calls must turn before it notices which connections were closed meanwhile."""
+MEMBER = re.compile(rb"(?P<at>\d+)-\d+|id:\d+:(?P<id>.+)", re.DOTALL)
+
+
+def answer(run: Callable[[], Any]) -> Answer:
+    """Tell what a caller of the shipped implementation saw."""
+    try:
+        reply = run()
+    except Misuse as error:
+        return Misused(error.argument)
+    except Unavailable as error:
+        return Failed() if error.definite else Unknown()
+    except Corrupt as error:
+        return Broke(str(error), "CM-8")
+    except Exception as error:  # noqa: BLE001  whatever else is raised, no rule allows it
+        return Broke(repr(error))
+    return Answered({} if reply is None else attrs.asdict(reply))
+
+
+class ShippedRateLimiter(Target[spec.Call]):
+    """What the shipped targets share: how its arguments are made, and the abstraction function of its sorted sets."""
+
+    features = frozenset({"cost", "request_id", "region", "several", "peek", "reset", "misuse", "stored"})
+
+    def __init__(self, engine: Engine, module: ModuleType = rate_limiter) -> None:
+        self.engine = engine
+        self.module: Any = module
+        self.client = engine.client()
+        self._sessions = 0
+
+    @property
+    def prefix(self) -> str:
+        """The key prefix of this session."""
+        return f"{self.engine.prefix}{self._sessions}:"
+
+    def begin(self) -> None:
+        """Start anew under another prefix."""
+        self._sessions += 1
+
+    def limits(self, call: spec.Call) -> list[Any]:
+        """The limits of a call in the implementation's terms."""
+        return [self.module.Limit(limit.limit, limit.window_ms) for limit in call.limits]
+
+    def region(self, call: spec.Call) -> Any:
+        """The region of a call in the implementation's terms."""
+        region = None if isinstance(call, spec.Reset) else call.region
+        return region and self.module.Region("here", region.start_ms, region.cold_ms, region.percent)
+
+    def key(self, name: str, window_ms: int) -> str:
+        """The key of a log."""
+        [key] = self.module.Policy(limits=self.module.Limit(1, window_ms), prefix=self.prefix).keys(name)
+        return str(key)
+
+    def stored(self, *key: Any) -> Stored:
+        """The abstraction function: from a sorted set of units to the cost at each instant under each request id."""
+        name, window_ms = key
+        log = self.key(name, window_ms)
+        both = self.client.pipeline()
+        both.zrange(log, 0, -1, withscores=True)
+        both.pttl(log)
+        entries: list[tuple[bytes, float]]
+        entries, ttl_ms = both.execute()
+        newest_ms = int(entries[-1][1]) if entries else 0
+        state: Counter[tuple[int, str | None]] = Counter()
+        for member, score in entries:
+            if score > newest_ms - window_ms:
+                state[unit(member, score)] += 1
+        return Stored(state, len(entries), None if ttl_ms < 0 else ttl_ms, tuple(entries))
+
+    def remove(self, *key: Any) -> None:
+        """Delete a log, as its TTL would."""
+        self.client.delete(self.key(*key))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.client.close()
+
+
+def unit(member: bytes, score: float) -> tuple[int, str | None]:
+    """Read one unit of cost: when it was admitted, and under which request id. Raises Unreadable."""
+    parts = MEMBER.fullmatch(member)
+    if parts is None or score != int(score) or (parts["at"] and int(parts["at"]) != score):
+        raise Unreadable(f"member {member!r} at score {score}")
+    return int(score), parts["id"].decode() if parts["id"] else None
+
+
+class ProtocolTarget(ShippedRateLimiter):
+    """The shipped protocols under the checking driver."""
+
+    def __init__(self, engine: Engine, module: ModuleType = rate_limiter) -> None:
+        super().__init__(engine, module)
+        self.fates = frozenset(Fate) if engine.owned else frozenset(Fate) - {Fate.FLUSHED}
+        self.driver = CheckingDriver(client=self.client, flush_scripts=engine.flush_scripts)
+
+    def call(self, call: spec.Call, fates: Sequence[Fate]) -> Answer:
+        """Run one protocol."""
+        self.driver.store_ms = call.now_ms
+        return answer(lambda: self.driver.run(self.protocol(call), fates))
+
+    def protocol(self, call: spec.Call) -> Any:
+        """The protocol of a call."""
+        policy = self.module.Policy(limits=self.limits(call), region=self.region(call), prefix=self.prefix)
+        match call:
+            case spec.Acquire():
+                return self.module.acquire(policy, call.name, call.cost, call.request_id)
+            case spec.Peek():
+                return self.module.peek(policy, call.name)
+            case spec.Reset():
+                return self.module.reset(policy, call.name)
+
+
+class ClientTarget(ShippedRateLimiter):
+    """A client that ships. Where the kit owns a real engine, its faults are real: a proxy does them to its connections."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.now_ms = 0
+        self.proxy = FaultProxy(engine.address) if engine.owned and engine.address else None
+        if self.proxy:
+            self.proxy.__enter__()
+            self.fates = frozenset(Fate)
+
+    def call(self, call: spec.Call, fates: Sequence[Fate]) -> Answer:
+        """Make one call."""
+        self.now_ms = call.now_ms
+        if self.proxy:
+            self.proxy.arm(fates)
+        return answer(lambda: self.make(call))
+
+    @abstractmethod
+    def make(self, call: spec.Call) -> object:
+        """Make one call through a client."""
+
+    def settings(self, call: spec.Call) -> dict[str, Any]:
+        """What a client is made with."""
+        return {
+            "limits": self.limits(call),
+            "region": self.region(call),
+            "prefix": self.prefix,
+            "clock": lambda: self.now_ms,
+        }
+
+    def close(self) -> None:
+        """Close the connections and the proxy."""
+        super().close()
+        if self.proxy:
+            self.proxy.__exit__(None, None, None)
+
+
+class SyncTarget(ClientTarget):
+    """`redstep.RateLimiter`."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._redis = self.proxy.client() if self.proxy else engine.client()
+
+    def make(self, call: spec.Call) -> object:
+        """Make one call."""
+        limiter = clients.RateLimiter(self._redis, **self.settings(call))
+        match call:
+            case spec.Acquire():
+                return limiter.acquire(call.name, call.cost, request_id=call.request_id)
+            case spec.Peek():
+                return limiter.peek(call.name)
+            case spec.Reset():
+                limiter.reset(call.name)
+        return None
+
+    def close(self) -> None:
+        """Close the connections and the proxy."""
+        self._redis.close()
+        super().close()
+
+
+class AsyncTarget(ClientTarget):
+    """`redstep.AsyncRateLimiter`, on an event loop that lives as long as the target."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._redis = self.proxy.async_client() if self.proxy else engine.async_client()
+        self._runner = asyncio.Runner()
+
+    def make(self, call: spec.Call) -> object:
+        """Make one call."""
+        return self._runner.run(self._make(call))
+
+    async def _make(self, call: spec.Call) -> object:
+        for _ in range(LOOP_TURNS):
+            await asyncio.sleep(0)
+        limiter = clients.AsyncRateLimiter(self._redis, **self.settings(call))
+        match call:
+            case spec.Acquire():
+                return await limiter.acquire(call.name, call.cost, request_id=call.request_id)
+            case spec.Peek():
+                return await limiter.peek(call.name)
+            case spec.Reset():
+                await limiter.reset(call.name)
+        return None
+
+    def close(self) -> None:
+        """Close the connections, the event loop and the proxy."""
+        self._runner.run(self._redis.aclose())
+        self._runner.close()
+        super().close()

@@ -190,12 +190,15 @@ OWNER = """
     from redstep_check.engines import open_engine
 
     with open_engine(sys.argv[1]) as engine:
-        print(engine.pid, engine.address, flush=True)
+        print(engine.pid, engine.address, engine.prefix, flush=True)
         if "forked" in sys.argv and not os.fork():
             sys.stdin.read()  # a child, which holds copies of all that the owner has open, and lives on
             os._exit(0)
-        if "child leaves" in sys.argv and not os.fork():
-            sys.exit(0)
+        if "child leaves" in sys.argv:
+            child = os.fork()
+            if not child:
+                sys.exit()
+            os.waitpid(child, 0)
         if "leaves" not in sys.argv:
             sys.stdin.readline()
             with engine.client() as client:
@@ -211,8 +214,8 @@ class Owner:
     def __init__(self, *arguments: str) -> None:
         program = [sys.executable, "-c", textwrap.dedent(OWNER), *arguments]
         self.process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own program
-        pid, address = self.says().split()
-        self.server, self.directory = int(pid), Path(address).parent
+        pid, address, self.prefix = self.says().split()
+        self.server, self.directory = int(pid) if pid.isdigit() else 0, Path(address).parent
 
     def __enter__(self) -> "Owner":
         return self
@@ -365,6 +368,16 @@ def test_only_keys_under_the_prefix_are_touched(ours: Engine) -> None:
             assert client.dbsize() == 3001
             client.set(f"{theirs.prefix}last", 1)
         assert client.dbsize() == 3001
+
+
+def test_a_forked_child_that_leaves_the_block_forgets_no_keys(ours: Engine) -> None:
+    """The keys of a run are removed by the process that opened the engine."""
+    with Owner(f"unix://{ours.address}", "child leaves") as owner, ours.client() as client:
+        client.set(f"{owner.prefix}key", 1)
+        assert owner.told_to_go_on() == "True"
+        assert client.dbsize() == 1
+        assert owner.told_to_go_on() == "left"
+        assert client.dbsize() == 0
 
 
 def test_scripts_of_others_are_not_flushed(ours: Engine) -> None:

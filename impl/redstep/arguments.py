@@ -30,5 +30,6 @@ def checked_integer(argument: str, value: object, least: int, most: int = INTEGE
     if type(value) is not int:
         raise Misuse(argument, f"must be an int, not {type(value).__name__}")
     if not least <= value <= most:
-        raise Misuse(argument, f"must be an integer from {least} to {most}, not {value}")
+        given = value if value.bit_length() <= 64 else f"one of {value.bit_length()} bits"  # Python won't print a huge one
+        raise Misuse(argument, f"must be an integer from {least} to {most}, not {given}")
     return value

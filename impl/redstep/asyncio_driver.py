@@ -1,4 +1,4 @@
-"""The asyncio driver: carries out the wishes of a protocol in the caller's task, against a `redis.asyncio.Redis`."""
+"""The asyncio driver: carries out the wishes of a protocol under an event loop, against a `redis.asyncio.Redis`."""
 
 import asyncio
 import contextlib
@@ -6,9 +6,10 @@ import inspect
 import logging
 import random
 import secrets
+import sys
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar, cast
 
 import redis.asyncio
 from redis.exceptions import NoScriptError
@@ -18,6 +19,7 @@ from redstep.driving import (
     Raised,
     Returned,
     Run,
+    Words,
     after_sending,
     before_sending,
     command,
@@ -50,7 +52,8 @@ class AsyncDriver:
         self._clock = clock
         self._pool = never_retrying(client.connection_pool)
         self._owns_pool = self._pool is not client.connection_pool
-        self._releases: set[asyncio.Task[None]] = set()
+        self._talking: set[asyncio.Task[Any]] = set()
+        """Conversations with the store that may be broken off."""
 
     async def close(self) -> None:
         """Close the connections that this driver opened; the caller's stay."""
@@ -60,28 +63,25 @@ class AsyncDriver:
     async def load(self, scripts: Iterable[Script]) -> None:
         """Put scripts into the engine ahead of time. Raises Unavailable, ServiceOverloaded."""
         for script in scripts:
-            connection = await self._connection()
-            try:
-                await self._exchange(connection, ("SCRIPT LOAD", script.text))
-            finally:
-                await self._release(connection)
+            await self._apart(self._load(script))
 
     async def run(self, protocol: Protocol[T]) -> T:
         """Carry a protocol through to its result, or raise what it raises."""
+        task = asyncio.current_task()
         run = Run(protocol)
         while run.wish is not None and run.interruption is None:
             run.feed(await self._outcome(run.wish))
         if run.wish is not None:
-            await self._compensate(run)
+            if _is_current(task):
+                await self._compensate(run)
+            else:
+                run.abandon()  # this coroutine is being closed, and may wait for nothing any more
         return run.result()
 
     async def _compensate(self, run: Run[Any]) -> None:
         """Go on in a task of its own, which no further cancellation of the caller's can reach."""
         task = asyncio.create_task(self._finish(run))
-        deadline = time.monotonic() + COMPENSATION_MAX_MS / 1000
-        while not task.done() and (left_s := deadline - time.monotonic()) > 0:
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait({task}, timeout=left_s)
+        await _patiently(task)
         if not task.done():
             run.abandon()
             task.cancel()
@@ -101,7 +101,7 @@ class AsyncDriver:
     async def _carry_out(self, wish: Wish) -> object:
         match wish:
             case CallScript():
-                return await self._call(wish)
+                return await self._apart(self._call(wish))
             case Sleep(ms):
                 await asyncio.sleep(ms / 1000)
             case ReadClock():
@@ -123,10 +123,40 @@ class AsyncDriver:
             except Exception:
                 log.exception("a listener failed on %r", event)
 
-    async def _call(self, request: CallScript) -> object:
-        now_ms = self._clock() if self._clock else None
+    async def _apart(self, conversation: Coroutine[Any, Any, object]) -> object:
+        """Let a conversation with the store take place in a task of its own.
+
+        A cancellation of the caller's breaks it off, but once only, and not while the connection is given back: redis-py's
+        pools would leak it. The caller goes on when the conversation has ended, so that no compensation can overtake it.
+        """
+        task = asyncio.create_task(conversation)
+        self._talking.add(task)
+        task.add_done_callback(self._ended)
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            if task in self._talking:
+                task.cancel()
+            await _patiently(task)
+            raise
+        return task.result()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._talking.discard(task)
+        if not task.cancelled():
+            task.exception()  # asyncio would complain of one that nobody looked at, and the caller may be gone
+
+    async def _load(self, script: Script) -> None:
         connection = await self._connection()
         try:
+            await self._exchange(connection, ("SCRIPT LOAD", script.text.encode()))
+        finally:
+            await self._release(connection)
+
+    async def _call(self, request: CallScript) -> object:
+        connection = await self._connection()
+        try:
+            now_ms = self._clock() if self._clock else None
             try:
                 return await self._exchange(connection, command(request, "EVALSHA", now_ms))
             except NoScriptError:
@@ -135,14 +165,17 @@ class AsyncDriver:
             await self._release(connection)
 
     async def _connection(self) -> Any:
+        handled = sys.exception()
         try:
             return await self._pool.get_connection()  # type: ignore[no-untyped-call]
         except Exception as error:
-            raise before_sending(error) from error
+            raise before_sending(error, handled) from error
 
-    async def _exchange(self, connection: Any, words: tuple[str | int, ...]) -> object:
+    async def _exchange(self, connection: Any, words: Words) -> object:
         try:
+            _heed_cancellation()
             await connection.send_command(*words, check_health=False)
+            _heed_cancellation()
             return await connection.read_response(disable_decoding=True)
         except NoScriptError:
             raise
@@ -153,11 +186,29 @@ class AsyncDriver:
             raise
 
     async def _release(self, connection: Any) -> None:
-        """Give a connection back even if we are cancelled meanwhile: redis-py's pools would leak it."""
-        task = asyncio.create_task(self._pool.release(connection))
-        self._releases.add(task)
-        task.add_done_callback(self._releases.discard)
-        await asyncio.shield(task)
+        self._talking.discard(cast("asyncio.Task[Any]", asyncio.current_task()))
+        await self._pool.release(connection)
+
+
+async def _patiently(task: asyncio.Task[Any]) -> None:
+    """Wait for a task to end, however often we are cancelled meanwhile; but not for ever."""
+    deadline = time.monotonic() + COMPENSATION_MAX_MS / 1000
+    while not task.done() and (left_s := deadline - time.monotonic()) > 0:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({task}, timeout=left_s)
+
+
+def _heed_cancellation() -> None:
+    """Raise a cancellation of this task that was swallowed: `asyncio.wait_for`, which redis-py uses, may before Python 3.12."""
+    task = asyncio.current_task()
+    if task and task.cancelling():
+        raise asyncio.CancelledError
+
+
+def _is_current(task: asyncio.Task[Any] | None) -> bool:
+    with contextlib.suppress(RuntimeError):  # no loop is running
+        return asyncio.current_task() is task
+    return False
 
 
 async def _awaited(value: Any) -> Any:

@@ -5,31 +5,30 @@ Everything from the first byte written to the last byte of the reply read is amb
 every error that the engine itself replies, is definite. So drivers take a connection from the pool first, and send after.
 """
 
+import contextlib
 import queue
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from attrs import frozen
-from redis.backoff import NoBackoff
 from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
     ConnectionError,  # noqa: A004  redis-py's own, which is no OSError
     MaxConnectionsError,
     RedisError,
     ResponseError,
 )
-from redis.retry import Retry
 
 from redstep.errors import Corrupt, Misuse, RedstepError, ServiceOverloaded, Unavailable
-from redstep.wishes import NOW, CallScript, Protocol, Wish
+from redstep.wishes import NOW, CallScript, Protocol, Sleep, Wish
 
 T = TypeVar("T")
 Pool = TypeVar("Pool", bound=Any)
+Words = tuple[str | bytes | int, ...]
+"""A command, as it is sent."""
 
 COMPENSATION_MAX_MS = 1_000
-"""How long the compensation of a cancelled protocol may take."""
+"""How long the compensation of a cancelled protocol may take. A thread can't be stopped: there, what is under way at
+that moment ends by the timeouts of the client's pool and sockets."""
 
 
 @frozen
@@ -44,6 +43,10 @@ class Raised:
     """A wish came to an error, or was interrupted."""
 
     error: BaseException
+
+
+class Interrupted(BaseException):
+    """What a protocol sees of a GeneratorExit, which itself would close the generators that the protocol delegates to."""
 
 
 class Run(Generic[T]):
@@ -63,17 +66,16 @@ class Run(Generic[T]):
         if isinstance(outcome, Returned):
             self._go_on(lambda: self._protocol.send(outcome.value))
             return
-        if not isinstance(outcome.error, Exception):
+        error = Interrupted() if isinstance(outcome.error, GeneratorExit) else outcome.error
+        if not isinstance(error, Exception):
             self.interruption = self.interruption or outcome.error
-        self._go_on(lambda: self._protocol.throw(outcome.error))
+        self._go_on(lambda: self._protocol.throw(error))
 
     def abandon(self) -> None:
         """End a protocol whose compensation took too long."""
         self.wish = None
-        try:
+        with contextlib.suppress(Exception):  # whatever it still wishes or raises, the interruption goes on
             self._protocol.close()
-        except RuntimeError:
-            return  # it wished for something instead of ending; it will not be asked again
 
     def result(self) -> T:
         """Return or raise what the protocol came to; an interruption goes on, whatever that was."""
@@ -95,31 +97,41 @@ class Run(Generic[T]):
             self.wish, self._result = None, Raised(error)
 
 
-def command(request: CallScript, how: str, now_ms: int | None) -> tuple[str | int, ...]:
-    """Spell a request out: `how` is EVALSHA or EVAL, `now_ms` an explicit clock or None for the engine's own."""
+def command(request: CallScript, how: str, now_ms: int | None) -> Words:
+    """Spell a request out: `how` is EVALSHA or EVAL, `now_ms` an explicit clock or None for the engine's own.
+
+    In UTF-8, whatever encoding the caller's client has: in another one, two names might become the same key.
+    """
     now = "" if now_ms is None else now_ms
     args = (now if arg is NOW else arg for arg in request.args)
     script = request.script.sha1 if how == "EVALSHA" else request.script.text
-    return (how, script, len(request.keys), *request.keys, *args)
+    words = (script, len(request.keys), *request.keys, *args)
+    return (how, *(word.encode() if isinstance(word, str) else word for word in words))
 
 
-def before_sending(error: Exception) -> RedstepError:
-    """Tell what it means that no connection could be had."""
-    if isinstance(error, MaxConnectionsError) or _waited_in_vain(error):
+def before_sending(error: Exception, handled: BaseException | None) -> RedstepError:
+    """Tell what it means that no connection could be had; `handled` is what the caller was handling when it asked for one."""
+    if isinstance(error, MaxConnectionsError) or _waited_in_vain(error, handled):
         return ServiceOverloaded("no connection of the pool is free")
     return Unavailable(f"no connection to the store: {error}", definite=True)
 
 
-def _waited_in_vain(error: Exception) -> bool:
+def _waited_in_vain(error: Exception, handled: BaseException | None) -> bool:
     """Whether a blocking pool ran out: it raises a bare ConnectionError over the timeout of its queue or condition."""
-    return type(error) is ConnectionError and isinstance(error.__context__, queue.Empty | TimeoutError)
+    over = error.__context__
+    return type(error) is ConnectionError and isinstance(over, queue.Empty | TimeoutError) and over is not handled
 
 
 def after_sending(error: Exception) -> RedstepError:
     """Tell what an error means that came when the request was on its way."""
-    if isinstance(error, ResponseError | BusyLoadingError | AuthenticationError | AuthorizationError):
+    if isinstance(error, ResponseError) or (isinstance(error, RedisError) and error.status_code):
         return replied(error)
     return Unavailable(f"the store's reply was lost: {error or type(error).__name__}", definite=False)
+
+
+def within(wish: Wish, left_ms: int) -> Wish:
+    """Shorten a wish for sleep to the time that is left."""
+    return Sleep(min(wish.ms, left_ms)) if isinstance(wish, Sleep) else wish
 
 
 def replied(error: RedisError) -> RedstepError:
@@ -131,6 +143,14 @@ def replied(error: RedisError) -> RedstepError:
         return Misuse(detail, "was refused by the script")
     code = f"{error.status_code} " if error.status_code else ""
     return Unavailable(f"the store refused: {code}{error}", definite=True)
+
+
+POOL_SETTINGS = (
+    *("connection_class", "max_connections"),  # of every pool
+    *("timeout", "queue_class"),  # of one that blocks
+    *("service_name", "sentinel_manager", "is_master", "check_connection"),  # of one that asks a sentinel
+)
+"""What redis-py's pools are made with, beside the settings of their connections, and what they call it afterwards too."""
 
 
 def never_retrying(pool: Pool) -> Pool:
@@ -145,12 +165,6 @@ def never_retrying(pool: Pool) -> Pool:
     on_timeout = settings.pop("retry_on_timeout", None)
     if not (on_errors or on_timeout) and (retry is None or retry.get_retries() == 0):
         return pool
-    timeout = {"timeout": pool.timeout} if hasattr(pool, "timeout") else {}
-    own: Pool = type(pool)(
-        connection_class=pool.connection_class,
-        max_connections=pool.max_connections,
-        retry=Retry(NoBackoff(), 0),
-        **timeout,
-        **settings,
-    )
+    settings |= {name: getattr(pool, name) for name in POOL_SETTINGS if hasattr(pool, name)}
+    own: Pool = type(pool)(**settings)
     return own

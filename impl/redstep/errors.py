@@ -6,7 +6,12 @@ Errors say whose fault it is, and whether anything can have happened.
     ├── Unavailable         the store's: `definite` tells whether it certainly executed nothing
     ├── Corrupt             what is stored breaks an invariant: nothing was changed, and somebody must look
     └── ServiceOverloaded   this process's: no connection was free, no command was sent
+
+All of them can be pickled, so that they reach a caller in another process.
 """
+
+from functools import partial
+from typing import Any
 
 from redis.exceptions import MaxConnectionsError
 
@@ -19,9 +24,12 @@ class Misuse(RedstepError, ValueError):
     """An argument that no state of the store could make right; no command was sent."""
 
     def __init__(self, argument: str, problem: str) -> None:
-        super().__init__(f"{argument}: {problem}")
+        super().__init__(argument, problem)
         self.argument = argument
         """The name of the argument at fault."""
+
+    def __str__(self) -> str:
+        return ": ".join(self.args)
 
 
 class Unavailable(RedstepError):
@@ -32,6 +40,9 @@ class Unavailable(RedstepError):
         self.problem = problem
         self.definite = definite
         """True: certainly nothing was executed. False: it may have been, so a call without identity is not to be repeated."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), definite=self.definite), (self.problem,)
 
 
 class Corrupt(RedstepError):

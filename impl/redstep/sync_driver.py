@@ -3,6 +3,7 @@
 import logging
 import random
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -15,10 +16,12 @@ from redstep.driving import (
     Raised,
     Returned,
     Run,
+    Words,
     after_sending,
     before_sending,
     command,
     never_retrying,
+    within,
 )
 from redstep.scripts import Script
 from redstep.wishes import (
@@ -58,7 +61,7 @@ class SyncDriver:
         for script in scripts:
             connection = self._connection()
             try:
-                self._exchange(connection, ("SCRIPT LOAD", script.text))
+                self._exchange(connection, ("SCRIPT LOAD", script.text.encode()))
             finally:
                 self._pool.release(connection)
 
@@ -73,10 +76,11 @@ class SyncDriver:
     def _compensate(self, run: Run[Any]) -> None:
         deadline = time.monotonic() + COMPENSATION_MAX_MS / 1000
         while run.wish is not None:
-            if time.monotonic() >= deadline:
+            left_ms = int((deadline - time.monotonic()) * 1000)
+            if left_ms <= 0:
                 run.abandon()
-                return
-            run.feed(self._outcome(run.wish))
+            else:
+                run.feed(self._outcome(within(run.wish, left_ms)))
 
     def _outcome(self, wish: Wish) -> Returned | Raised:
         try:
@@ -110,9 +114,9 @@ class SyncDriver:
                 log.exception("a listener failed on %r", event)
 
     def _call(self, request: CallScript) -> object:
-        now_ms = self._clock() if self._clock else None
         connection = self._connection()
         try:
+            now_ms = self._clock() if self._clock else None
             try:
                 return self._exchange(connection, command(request, "EVALSHA", now_ms))
             except NoScriptError:
@@ -121,12 +125,13 @@ class SyncDriver:
             self._pool.release(connection)
 
     def _connection(self) -> Any:
+        handled = sys.exception()
         try:
             return self._pool.get_connection()
         except Exception as error:
-            raise before_sending(error) from error
+            raise before_sending(error, handled) from error
 
-    def _exchange(self, connection: Any, words: tuple[str | int, ...]) -> object:
+    def _exchange(self, connection: Any, words: Words) -> object:
         try:
             connection.send_command(*words, check_health=False)
             return connection.read_response(disable_decoding=True)

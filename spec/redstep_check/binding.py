@@ -8,6 +8,7 @@ compared. What it cannot do at all it leaves out of its features, and is then ne
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any, Generic, TypeVar
 
 from attrs import field, frozen
@@ -15,6 +16,12 @@ from attrs import field, frozen
 from redstep_spec.delivery import Failed, Fate, Unknown
 
 Call = TypeVar("Call")
+_sessions = count(1)
+
+
+def session_prefix(prefix: str) -> str:
+    """Extend a key prefix to one that no other session of this process uses."""
+    return f"{prefix}{next(_sessions)}:"
 
 
 @frozen

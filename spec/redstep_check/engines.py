@@ -200,13 +200,16 @@ def open_engine(name_or_url: str, *, config: Mapping[str, str] = MappingProxyTyp
 
     `config` holds settings as in redis.conf, such as {"maxmemory": "3mb"}; only a server that the kit starts takes any.
 
-    Entering raises EngineUnavailable, or ValueError for what names no engine and is no readable URL.
+    Entering raises EngineUnavailable, or ValueError for what names no engine and is no readable URL. A process forked
+    within the block may leave it too: that ends nothing.
     """
+    owner = os.getpid()
     with _opened(name_or_url, config) as engine:
         try:
             yield engine
         finally:
-            engine.close()
+            if os.getpid() == owner:
+                engine.close()
 
 
 def _opened(name_or_url: str, config: Mapping[str, str]) -> AbstractContextManager[Engine]:
@@ -284,14 +287,10 @@ def _settings(directory: Path, address: str, config: Mapping[str, str]) -> str:
 
 @contextmanager
 def _supervised(command: list[str], directory: Path, address: str, name: str) -> Iterator[int]:
-    """
-    Run a server until the block ends; gives its process id. The directory goes with it.
-
-    A process forked within the block may leave the block too: that stops nothing.
-    """
+    """Run a server until its owner leaves the block; gives its process id. The directory goes with it."""
     owner = os.getpid()
     program = [sys.executable, "-I", "-S", str(Path(__file__).with_name("_supervisor.py"))]
-    with (directory / "log").open("w+b") as log:
+    with (directory / "log").open("a+b") as log:
         supervisor = subprocess.Popen(  # noqa: S603 - nothing in it comes from outside
             [*program, str(owner), str(directory), *command],
             stdin=subprocess.PIPE,

@@ -10,9 +10,10 @@ from collections import Counter
 from functools import partial
 from typing import Any
 
+import attrs
 from attrs import frozen
 
-from redstep_check.binding import Stored, Target, Unreadable
+from redstep_check.binding import Answered, Broke, Misused, Stored, Target, Unreadable
 from redstep_check.lockstep import Mismatch, Session, SpecificationBroken, Told, compare
 from redstep_spec import rate_limiter as spec
 from redstep_spec.arguments import Misuse
@@ -193,3 +194,64 @@ def blame(transition: Transition) -> str:
             return "CM-4"
         case Failed():
             return "CM-9"
+
+
+# ---------------------------------------------------------------------------------------------- telling
+
+
+def tell(move: Move) -> str:
+    """A move as a person would say it."""
+    if isinstance(move, Removed):
+        return f"the dead log of {_name(move.name)} (window {move.window_ms} ms) is removed"
+    call = move.call
+    words = [f"{type(call).__name__.lower()} {_name(call.name)}"]
+    if isinstance(call, spec.Acquire) and call.cost != 1:
+        words.append(f"cost {call.cost!r}")
+    if isinstance(call, spec.Acquire) and call.request_id is not None:
+        words.append(f"id {_name(call.request_id)}")
+    words.append("under " + (" and ".join(f"{each.limit!r} per {each.window_ms!r} ms" for each in call.limits) or "no limit"))
+    if not isinstance(call, spec.Reset) and call.region:
+        words.append(f"(cold until {call.region.warm_at_ms} ms, {call.region.percent} %)")
+    if move.fates:
+        words.append(f"[{', then '.join(fate.value for fate in move.fates)}]")
+    return " ".join(words)
+
+
+def _name(name: object) -> str:
+    text = repr(name)
+    return text if len(text) <= 24 else f"{text[:16]}... ({len(text)} characters)"
+
+
+def tell_answer(answer: object) -> str:
+    """What one side says to a move, in a few words."""
+    match answer:
+        case None:
+            return ""
+        case Replied(reply):
+            return tell_answer(reply)
+        case Misuse(argument) | Misused(argument):
+            return f"misuse of {argument}"
+        case Failed():
+            return "fails, definitely"
+        case Unknown():
+            return "fails, outcome unknown"
+        case Broke(problem):
+            return f"error: {problem}"
+        case Answered(values):
+            return _tell_values(dict(values))
+        case spec.Done():
+            return "done"
+        case spec.Decision() | spec.Usage():
+            return _tell_values(attrs.asdict(answer))
+    return repr(answer)
+
+
+def _tell_values(values: dict[str, Any]) -> str:
+    words = []
+    if "allowed" in values:
+        words.append("allowed" if values["allowed"] else "denied")
+    if "remaining" in values:
+        words.append(f"{values['remaining']} left")
+    if values.get("retry_after_ms"):
+        words.append(f"retry in {values['retry_after_ms']} ms")
+    return ", ".join(words) or "done"

@@ -86,9 +86,10 @@ class RateLimiterMachine(RuleBasedStateMachine):
     def time_passes(self, ms: int) -> None:
         self.now_ms += ms
 
-    @rule(ms=st.integers(1, 15))
-    def the_clock_steps_back(self, ms: int) -> None:
-        self.now_ms = max(self.floor_ms, self.now_ms - ms)
+    @rule(ms=st.integers(1, 15), cost=costs)
+    def the_clock_steps_back(self, ms: int, cost: str) -> None:
+        self._jump(self.now_ms - ms)
+        self._call(self._acquire("a", cost, None), ())
 
     @rule(which=st.integers(0, 5), off_ms=near)
     def an_admission_ends(self, which: int, off_ms: int) -> None:
@@ -129,9 +130,12 @@ class RateLimiterMachine(RuleBasedStateMachine):
         self._call(evolve(self.denied, now_ms=self.now_ms), ())
 
     @precondition(lambda self: isinstance(self.last, spec.Acquire) and bool(self.last.request_id))
-    @rule(cost=costs)
-    def repeat_the_request(self, cost: str) -> None:
+    @rule(cost=costs, off_ms=st.sampled_from((None, 0, -1)))
+    def repeat_the_request(self, cost: str, off_ms: int | None) -> None:
+        """At once, or around the end of the window that began with it."""
         assert isinstance(self.last, spec.Acquire)
+        if off_ms is not None:
+            self._jump(self.last.now_ms + max(limit.window_ms for limit in self.last.limits) + off_ms)
         self._call(evolve(self.last, now_ms=self.now_ms, cost=self._cost(cost, self.last.limits)), ())
 
     @precondition(lambda self: "peek" in self.can)
@@ -159,14 +163,16 @@ class RateLimiterMachine(RuleBasedStateMachine):
         self.session.play(Called(data.draw(wrong)))
 
     @precondition(lambda self: "stored" in self.can)
-    @rule()
-    def what_is_dead_is_removed(self) -> None:
+    @rule(later_ms=st.integers(0, 12))
+    def what_is_dead_is_removed(self, later_ms: int) -> None:
         """From here on the clock no longer steps back behind the removal: the engine's own would not either."""
+        self.now_ms += later_ms
         for name, logs in self.session.logs.items():
             for log in logs:
                 if log.admissions and spec.life_ms(log, self.now_ms) == 0:
                     self.session.play(Removed(name, log.window_ms, self.now_ms))
                     self.floor_ms = max(self.floor_ms, self.now_ms)
+        self._call(self._acquire("a", "one", None), ())
 
     # ------------------------------------------------------------------------------------------ helpers
 

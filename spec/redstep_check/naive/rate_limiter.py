@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from importlib import resources
 
-from redstep_check.binding import Answer, Answered, Target
+from redstep_check.binding import Answer, Answered, Target, session_prefix
 from redstep_check.engines import Engine
 from redstep_spec import rate_limiter as spec
 from redstep_spec.delivery import Fate
@@ -16,17 +16,16 @@ class NaiveRateLimiter(Target[spec.Call]):
 
     def __init__(self, engine: Engine) -> None:
         self._client = engine.client()
-        self._prefix = engine.prefix
-        self._sessions = 0
+        self._engine = engine
 
     def begin(self) -> None:
         """Start anew under another prefix."""
-        self._sessions += 1
+        self._prefix = session_prefix(self._engine.prefix)
 
     def call(self, call: spec.Call, fates: Sequence[Fate]) -> Answer:  # noqa: ARG002  it has none but the default
         """Carry out an acquire."""
         [limit] = call.limits
-        key = f"{self._prefix}{self._sessions}:{call.name}:{limit.window_ms}"
+        key = f"{self._prefix}{call.name}:{limit.window_ms}"
         allowed = self._client.eval(SCRIPT, 1, key, call.now_ms, limit.window_ms, limit.limit)
         return Answered({"allowed": bool(allowed)})
 

@@ -12,7 +12,7 @@ import attrs
 
 from redstep import clients, rate_limiter
 from redstep.errors import Corrupt, Misuse, Unavailable
-from redstep_check.binding import Answer, Answered, Broke, Misused, Stored, Target, Unreadable
+from redstep_check.binding import Answer, Answered, Broke, Misused, Stored, Target, Unreadable, session_prefix
 from redstep_check.engines import Engine
 from redstep_check.faults import FaultProxy
 from redstep_check.targets.checking_driver import CheckingDriver
@@ -48,16 +48,11 @@ class ShippedRateLimiter(Target[spec.Call]):
         self.engine = engine
         self.module: Any = module
         self.client = engine.client()
-        self._sessions = 0
-
-    @property
-    def prefix(self) -> str:
-        """The key prefix of this session."""
-        return f"{self.engine.prefix}{self._sessions}:"
+        self.prefix = engine.prefix
 
     def begin(self) -> None:
         """Start anew under another prefix."""
-        self._sessions += 1
+        self.prefix = session_prefix(self.engine.prefix)
 
     def limits(self, call: spec.Call) -> list[Any]:
         """The limits of a call in the implementation's terms."""

@@ -67,15 +67,11 @@ class AsyncDriver:
 
     async def run(self, protocol: Protocol[T]) -> T:
         """Carry a protocol through to its result, or raise what it raises."""
-        task = asyncio.current_task()
         run = Run(protocol)
         while run.wish is not None and run.interruption is None:
             run.feed(await self._outcome(run.wish))
         if run.wish is not None:
-            if _is_current(task):
-                await self._compensate(run)
-            else:
-                run.abandon()  # this coroutine is being closed, and may wait for nothing any more
+            await self._compensate(run)
         return run.result()
 
     async def _compensate(self, run: Run[Any]) -> None:
@@ -203,12 +199,6 @@ def _heed_cancellation() -> None:
     task = asyncio.current_task()
     if task and task.cancelling():
         raise asyncio.CancelledError
-
-
-def _is_current(task: asyncio.Task[Any] | None) -> bool:
-    with contextlib.suppress(RuntimeError):  # no loop is running
-        return asyncio.current_task() is task
-    return False
 
 
 async def _awaited(value: Any) -> Any:

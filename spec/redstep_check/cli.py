@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from redstep_check import engines, report, runs, stories
-from redstep_check.lockstep import Mismatch
+from redstep_check.lockstep import ImpossibleStory
 from redstep_check.registry import GUARDS, NAIVE, Guard
 from redstep_check.report import Row
 from redstep_check.runs import EXAMPLES, Budget, Result, Verdict
@@ -152,6 +152,8 @@ def check_all(plan: Plan, rows: list[Row]) -> None:
         try:
             with engines.open_engine(name) as engine:
                 check_on(plan, engine, rows)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--engine") from error
         except engines.EngineUnavailable as error:
             rows.extend(Row(guard=guard, engine=name, client="", reason=str(error)) for guard in plan.guards)
 
@@ -260,8 +262,8 @@ def replay(file: Path, engine_name: str | None) -> None:
             engines.open_engine(engine_name or story.engine) as engine,
             closing_target(target_factory(guard, story.client), engine) as target,
         ):
-            mismatch = replayed(guard, target, story)
-    except engines.EngineUnavailable as error:
+            mismatch = runs.replayed(guard.bench, target, story.moves)
+    except (engines.EngineUnavailable, ImpossibleStory, ValueError) as error:
         raise click.UsageError(str(error)) from error
     if mismatch is None:
         out.print(f"{len(story.moves)} moves, no difference: {story.rule} holds here now.")
@@ -270,17 +272,6 @@ def replay(file: Path, engine_name: str | None) -> None:
     row = Row(guard=guard.name, engine=engine.name, client=story.client, result=result, saved=str(file))
     report.print_failure(out, guard, row, result, mismatch)
     sys.exit(BROKEN)
-
-
-def replayed(guard: Guard, target: Any, story: stories.Story) -> Mismatch | None:
-    """Play the moves of a story; return the difference if there is one."""
-    session = guard.bench.session(target)
-    try:
-        for move in story.moves:
-            session.play(move)
-    except Mismatch as mismatch:
-        return mismatch
-    return None
 
 
 @cli.command("engines")

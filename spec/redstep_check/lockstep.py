@@ -42,6 +42,10 @@ class Mismatch(AssertionError):
         self.story: tuple[Told, ...] = ()
 
 
+class ImpossibleStory(Exception):
+    """A move that no store could make at this point of the story."""
+
+
 class SpecificationBroken(AssertionError):
     """A step of the specification breaks one of its own properties."""
 
@@ -91,12 +95,12 @@ def compare(outcome: Outcome[Any], answer: Answer, fate_rules: tuple[str, ...], 
     fields of which the most specific rule of the decision is to blame, not the rule of the field.
     """
     if isinstance(answer, Broke):
-        raise Mismatch((fate_rules or (answer.rule,))[0], "the answer", outcome, answer)
-    if isinstance(outcome, Failed | Unknown):
-        if answer != outcome:
-            raise Mismatch((*fate_rules, "CM-9")[0], "the outcome", outcome, answer)
-        return
-    _compare_reply(outcome, answer, fate_rules, decided)
+        raise Mismatch(answer.rule, "the answer", outcome, answer)
+    if isinstance(outcome, Replied):
+        _compare_reply(outcome, answer, fate_rules, decided)
+    elif answer != outcome:
+        said_too_much = isinstance(outcome, Unknown) and not isinstance(answer, Failed)
+        raise Mismatch(fate_rules[0] if said_too_much else "CM-9", "the outcome", outcome, answer)
 
 
 def _compare_reply(outcome: Replied[Any], answer: Answer, fate_rules: tuple[str, ...], decided: frozenset[str]) -> None:

@@ -9,6 +9,7 @@ from attrs import frozen
 from redstep_check.binding import Target
 from redstep_check.engines import Engine
 from redstep_check.guards import rate_limiter as rate_limiter_guard
+from redstep_check.guards import rate_limiter_simpler
 from redstep_check.machines.rate_limiter import RateLimiterMachine
 from redstep_check.naive.rate_limiter import NaiveRateLimiter
 from redstep_check.runs import Bench
@@ -64,6 +65,7 @@ GUARDS = {
             session=rate_limiter_guard.RateLimiterSession,
             machine=RateLimiterMachine,
             sometimes=RATE_LIMITER_PROPERTIES.sometimes,
+            simpler=rate_limiter_simpler.simpler,
         ),
         clients={
             "protocol": rate_limiter_targets.ProtocolTarget,

@@ -19,7 +19,8 @@ from hypothesis.reporting import with_reporter
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from redstep_check.binding import Target
-from redstep_check.lockstep import Mismatch, Session, applicable
+from redstep_check.lockstep import ImpossibleStory, Mismatch, Session, applicable
+from redstep_check.shrinking import Moves, Simpler, shortest
 from redstep_spec.properties import Property
 
 EXAMPLES = 200
@@ -63,6 +64,8 @@ class Bench:
     session: Callable[[Target[Any]], Session[Any]]
     machine: Callable[[Callable[[], Any]], RuleBasedStateMachine]
     sometimes: list[Property[Any]]
+    simpler: Simpler
+    """Simpler variants of a story, for shrinking."""
 
 
 @define
@@ -99,12 +102,39 @@ def run(bench: Bench, target: Target[Any], budget: Budget, on_example: Callable[
         elif not (budget.judged and result.missed):
             break
     result.verdict = _verdict(result, budget)
+    if result.mismatch is not None:
+        _shrink(bench, target, result)
+    result.seconds = time.monotonic() - started_s
     return result
+
+
+def replayed(bench: Bench, target: Target[Any], moves: Moves) -> Mismatch | None:
+    """Play the moves of a story on a target; return the difference if there is one. Raises ImpossibleStory."""
+    session = bench.session(target)
+    try:
+        for move in moves:
+            session.play(move)
+    except Mismatch as mismatch:
+        return mismatch
+    return None
+
+
+def _shrink(bench: Bench, target: Target[Any], result: Result) -> None:
+    def play(moves: Moves) -> Mismatch | None:
+        try:
+            return replayed(bench, target, moves)
+        except ImpossibleStory:
+            return None
+
+    assert result.mismatch is not None  # noqa: S101  there is something to shrink
+    shrunk = shortest(result.mismatch, play, bench.simpler)
+    result.verdict = Verdict.BROKEN if shrunk else Verdict.FLAKY
+    result.mismatch = shrunk or result.mismatch
 
 
 def _verdict(result: Result, budget: Budget) -> Verdict:
     if result.mismatch is not None:
-        return Verdict.FLAKY if result.verdict is Verdict.FLAKY else Verdict.BROKEN
+        return Verdict.BROKEN
     if not result.missed:
         return Verdict.HOLDS
     return Verdict.VACUOUS if budget.judged else Verdict.NOT_JUDGED
@@ -138,7 +168,6 @@ def _run_batch(
             result.mismatch = mismatch
         except Flaky as flaky:
             result.mismatch = _first_mismatch(flaky)
-            result.verdict = Verdict.FLAKY
     if sessions:
         _add(result, sessions.pop())
     on_example(result)
@@ -174,7 +203,7 @@ def _settings(examples: int) -> settings:
         deadline=None,
         database=None,
         derandomize=False,
-        phases=(Phase.generate, Phase.shrink),
+        phases=(Phase.generate,),
         verbosity=Verbosity.quiet,
         suppress_health_check=(HealthCheck.too_slow,),
         print_blob=False,

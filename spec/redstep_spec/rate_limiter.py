@@ -264,7 +264,7 @@ def scarcest(candidates: list[View]) -> int:
 def acquire(logs: Logs, call: Acquire) -> tuple[Logs, Decision]:
     """RL-2, RL-15: admitted by all limits and charged to all, or denied and charged to none (RL-3)."""
     before = views(logs, call.limits, call.region, call.now_ms)
-    because = deciding_rules(before, call)
+    because = (*deciding_rules(logs, before, call), "RL-2")
     if is_duplicate(before, call.request_id):
         return logs, decision(before, scarcest(before), because, allowed=True)
     waits = [view.retry_after(call.cost) for view in before]
@@ -310,7 +310,7 @@ def peek(logs: Logs, call: Peek) -> tuple[Logs, Usage]:
         remaining=view.remaining(),
         reset_after_ms=view.reset_after(),
         now_ms=call.now_ms,
-        because=("RL-14", *deciding_rules(seen, call)),
+        because=(*deciding_rules(logs, seen, call), "RL-14"),
     )
 
 
@@ -321,18 +321,20 @@ def reset(logs: Logs, call: Reset) -> tuple[Logs, Done]:
     return logs, Done()
 
 
-def deciding_rules(before: list[View], call: Acquire | Peek) -> tuple[str, ...]:
+def deciding_rules(logs: Logs, before: list[View], call: Acquire | Peek) -> tuple[str, ...]:
     """Which rules this call puts to the test, the most specific first: where a reply differs, the first is to blame."""
     cost = call.cost if isinstance(call, Acquire) else 1
+    windows = {view.limit.window_ms for view in before}
     tests = {
         "RL-7": isinstance(call, Acquire) and call.request_id is not None,
         "RL-5": any(view.now_ms < view.time_ms for view in before),
-        "RL-6": any(view.is_cold(view.time_ms) and cost > view.effective(view.time_ms) for view in before),
+        "RL-6": any(view.is_cold(view.time_ms) and cost > view.effective(view.time_ms) for view in before)
+        or any(log.window_ms not in windows for log in logs),
         "RL-9": any(view.region is not None for view in before),
         "RL-15": len(before) > 1,
         "RL-1": any(a.at_ms == view.time_ms - view.limit.window_ms for view in before for a in view.log.admissions),
     }
-    return (*(rule for rule, met in tests.items() if met), "RL-2")
+    return tuple(rule for rule, met in tests.items() if met)
 
 
 def misuse(call: Call) -> Misuse | None:
@@ -350,7 +352,7 @@ def misuse(call: Call) -> Misuse | None:
         if not is_integer(call.cost, 1, min(limit.limit for limit in call.limits)):
             return Misuse("cost", ("RL-6", "RL-16"))
         if call.request_id is not None and not is_name(call.request_id):
-            return Misuse("request_id")
+            return Misuse("request_id", ("CM-7", "RL-16"))
     return None
 
 

@@ -14,18 +14,20 @@ import attrs
 from attrs import frozen
 
 from redstep_check.binding import Answered, Broke, Misused, Stored, Target, Unreadable
-from redstep_check.lockstep import Mismatch, Session, SpecificationBroken, Told, compare
+from redstep_check.lockstep import ImpossibleStory, Mismatch, Session, SpecificationBroken, Told, compare
 from redstep_spec import rate_limiter as spec
 from redstep_spec.arguments import Misuse
 from redstep_spec.delivery import Failed, Fate, Outcome, Replied, Unknown, deliver, rules_met
 from redstep_spec.properties.rate_limiter import PROPERTIES, Transition
 
 NAME = "rate-limiter"
+START_MS = 1_000
+"""The time at which a session starts."""
 EXPLICIT_CLOCK_TTL_MS = 86_400_000
 """CM-2: what every TTL is longer by when the engine's clock must decide nothing."""
 RESENDS = 1
 """How often a client sends an idempotent call again."""
-DECIDED = frozenset({"allowed", "remaining"})
+DECIDED = frozenset({"allowed", "remaining", "reset_after_ms"})
 """The reply fields that every rule of a decision bears upon."""
 
 
@@ -73,18 +75,25 @@ class RateLimiterSession(Session[Move]):
         self._written: dict[tuple[str, int], Written] = {}
         self._raw: dict[tuple[str, int], object] = {}
         self._removed: set[tuple[str, int]] = set()
+        self._ever: Counter[tuple[str, int]] = Counter()
+        self._floor_ms = 0
 
     def _play(self, move: Move) -> None:
         match move:
             case Called(call, fates):
                 self._call(call, fates)
-            case Removed(name, window_ms):
+            case Removed(name, window_ms, now_ms):
+                if spec.life_ms(spec.log_of(self.logs.get(name, spec.INITIAL), window_ms), now_ms) > 0:
+                    raise ImpossibleStory("a living log is removed")
+                self._floor_ms = max(self._floor_ms, now_ms)
                 self.target.remove(name, window_ms)
                 self._removed.add((name, window_ms))
                 self._raw.pop((name, window_ms), None)
                 self.story.append(Told(move, None, None))
 
     def _call(self, call: spec.Call, fates: tuple[Fate, ...]) -> None:
+        if call.now_ms < self._floor_ms:
+            raise ImpossibleStory("the clock steps back behind a removal")
         before = self.logs.get(call.name, spec.INITIAL)
         after, outcome = expected(before, call, fates)
         started_s = time.monotonic()
@@ -92,7 +101,13 @@ class RateLimiterSession(Session[Move]):
         ended_s = time.monotonic()
         self.story.append(Told(Called(call, fates), outcome, answer))
         transition = Transition(
-            before=before, call=call, fates=fates, outcome=outcome, after=after, collected=self._was_removed(call)
+            before=before,
+            call=call,
+            fates=fates,
+            outcome=outcome,
+            after=after,
+            collected=self._was_removed(call),
+            overflowing=self._is_overflowing(call),
         )
         tested = fate_rules(transition)
         self._observe(transition, tested)
@@ -112,11 +127,16 @@ class RateLimiterSession(Session[Move]):
             if log != spec.log_of(transition.before, limit.window_ms):
                 ttl_ms = spec.life_ms(log, transition.call.now_ms) + EXPLICIT_CLOCK_TTL_MS
                 self._written[key] = Written(ttl_ms, started_s, ended_s)
+                self._ever[key] += getattr(transition.call, "cost", 0)
                 self._removed.discard(key)
                 self._raw.pop(key, None)
 
     def _was_removed(self, call: spec.Call) -> bool:
         return any((call.name, limit.window_ms) in self._removed for limit in call.limits)
+
+    def _is_overflowing(self, call: spec.Call) -> bool:
+        keys = ((call.name, limit.window_ms) for limit in call.limits)
+        return any(self._ever[key] > spec.stored_most(self._limit_most[key]) for key in keys if key in self._limit_most)
 
     def _observe(self, transition: Transition, tested: tuple[str, ...]) -> None:
         for always in PROPERTIES.always:
@@ -188,6 +208,8 @@ def blame(transition: Transition) -> str:
     match transition.outcome:
         case Replied(spec.Decision(allowed=False)):
             return "RL-3"
+        case Replied(spec.Usage()):
+            return "RL-14"
         case Replied(reply):
             return reply.because[0]
         case Unknown():

@@ -12,12 +12,10 @@ from attrs import evolve
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from redstep_check.guards.rate_limiter import Called, RateLimiterSession, Removed
+from redstep_check.guards.rate_limiter import START_MS, Called, RateLimiterSession, Removed
 from redstep_spec import rate_limiter as spec
 from redstep_spec.arguments import MAX_INTEGER
 from redstep_spec.delivery import Fate, Replied
-
-START_MS = 1_000
 
 names = st.sampled_from(("a", "a", "a", "b", "a:7"))
 
@@ -120,6 +118,15 @@ class RateLimiterMachine(RuleBasedStateMachine):
     def acquire_in_a_burst(self, count: int) -> None:
         for _ in range(count):
             self._call(self._acquire("a", "one", None), ())
+
+    @precondition(lambda self: "cost" in self.can)
+    @rule(times=st.integers(2, 4), window_ms=windows_ms)
+    def fill_and_let_expire(self, times: int, window_ms: int) -> None:
+        """More goes through a log than it may store."""
+        self.limits = (spec.Limit(limit=100, window_ms=window_ms),)
+        for _ in range(times):
+            self._call(self._acquire("a", "all", None), ())
+            self.now_ms += window_ms
 
     @precondition(lambda self: self.denied is not None)
     @rule(early_ms=st.sampled_from((0, 1)))

@@ -14,13 +14,11 @@ from redstep import clients, rate_limiter
 from redstep.errors import Corrupt, Misuse, Unavailable
 from redstep_check.binding import Answer, Answered, Broke, Misused, Stored, Target, Unreadable, session_prefix
 from redstep_check.engines import Engine
-from redstep_check.faults import FaultProxy
+from redstep_check.faults import FaultProxy, notice_endings
 from redstep_check.targets.checking_driver import CheckingDriver
 from redstep_spec import rate_limiter as spec
 from redstep_spec.delivery import Failed, Fate, Unknown
 
-LOOP_TURNS = 2
-"""A loop that stands still between two calls must turn before it notices which connections were closed meanwhile."""
 MEMBER = re.compile(rb"(?P<at>\d+)-\d+|id:\d+:(?P<id>.+)", re.DOTALL)
 
 
@@ -112,7 +110,11 @@ class ProtocolTarget(ShippedRateLimiter):
     def call(self, call: spec.Call, fates: Sequence[Fate]) -> Answer:
         """Run one protocol."""
         self.driver.store_ms = call.now_ms
-        return answer(lambda: self.driver.run(self.protocol(call), fates))
+        self.driver.executions.clear()
+        told = answer(lambda: self.driver.run(self.protocol(call), fates))
+        if isinstance(told, Misused) and self.driver.executions:
+            return Broke(f"{told.argument} is refused only after a command was sent")
+        return told
 
     def protocol(self, call: spec.Call) -> Any:
         """The protocol of a call."""
@@ -202,8 +204,7 @@ class AsyncTarget(ClientTarget):
         return self._runner.run(self._make(call))
 
     async def _make(self, call: spec.Call) -> object:
-        for _ in range(LOOP_TURNS):
-            await asyncio.sleep(0)
+        await notice_endings()
         limiter = clients.AsyncRateLimiter(self._redis, **self.settings(call))
         match call:
             case spec.Acquire():

@@ -19,6 +19,8 @@ class Transition:
     after: spec.Logs
     collected: bool = False
     """Whether a dead log of this name was removed from the store since it was last written."""
+    overflowing: bool = False
+    """Whether more was ever admitted to a log of the call than may be stored of it."""
 
     @property
     def reply(self) -> spec.Reply | None:
@@ -190,6 +192,12 @@ def the_dead_are_dropped(t: Transition) -> bool:
     return t.admitted and any(view.log.admissions and not view.counted(view.time_ms) for view in t.views)
 
 
+@sometimes("RL-8", "stored", "cost")
+def more_than_may_be_stored(t: Transition) -> bool:
+    """More was admitted to a log than may ever be stored of it."""
+    return t.admitted and t.overflowing
+
+
 @sometimes("RL-6")
 def lowered_below_what_counts(t: Transition) -> bool:
     """A limit was lowered below what is counted already."""
@@ -284,6 +292,13 @@ def the_second_binds(t: Transition) -> bool:
 def one_has_room_the_other_denies(t: Transition) -> bool:
     """One limit has room, another denies, and neither is charged."""
     return t.denied and any(view.fits(t.cost, view.time_ms) for view in t.views)
+
+
+@sometimes("RL-15", "several", "region", "cost")
+def the_first_of_equals_binds(t: Transition) -> bool:
+    """Two limits deny for equally long."""
+    waits = sorted(view.retry_after(t.cost) for view in t.views) if t.denied else []
+    return len(waits) > 1 and waits[-1] == waits[-2]
 
 
 # ---------------------------------------------------------------------------------------------- sometimes: other calls

@@ -1,0 +1,170 @@
+"""
+Planted faults: the checker is checked by what it must catch.
+
+Each is one edit of the text that ships, which must apply exactly once. The edited text is executed as a fresh module; nothing
+that is imported elsewhere changes.
+"""
+
+import importlib
+import inspect
+from types import ModuleType
+
+from attrs import frozen
+
+from redstep.scripts import Script, load
+
+
+@frozen(kw_only=True)
+class Fault:
+    """One edit of the shipped text, and the rule that it breaks."""
+
+    name: str
+    rule: str
+    file: str
+    """A script (`name.lua`) or a module of `redstep`."""
+    old: str
+    new: str
+
+
+class NotPlanted(AssertionError):
+    """An edit does not apply exactly once: the shipped text has changed, and the fault must follow it."""
+
+
+def edited(fault: Fault, text: str) -> str:
+    """Apply the edit. Raises NotPlanted."""
+    if text.count(fault.old) != 1:
+        raise NotPlanted(f"{fault.name}: {fault.old!r} stands {text.count(fault.old)} times in {fault.file}, not once")
+    return text.replace(fault.old, fault.new)
+
+
+def planted(fault: Fault, protocols: str = "redstep.rate_limiter") -> ModuleType:
+    """Return a guard's protocol module with the fault in it, wherever its text lies. Raises NotPlanted."""
+    if fault.file == protocols:
+        return _executed(protocols, edited(fault, _source(protocols)))
+    module = _executed(protocols, _source(protocols))
+    if fault.file.endswith(".lua"):
+        name = fault.file.removesuffix(".lua")
+        _replace(module, {load(name): Script(name, edited(fault, load(name).text))})
+    else:
+        sound = importlib.import_module(fault.file)
+        faulty = _executed(fault.file, edited(fault, _source(fault.file)))
+        _replace(module, {each: vars(faulty)[name] for name, each in vars(sound).items() if inspect.isfunction(each)})
+    return module
+
+
+def _source(module: str) -> str:
+    return inspect.getsource(importlib.import_module(module))
+
+
+def _executed(name: str, text: str) -> ModuleType:
+    module = ModuleType(name)
+    module.__package__ = name.rpartition(".")[0]
+    exec(compile(text, f"<planted {name}>", "exec"), vars(module))  # noqa: S102  it is our own text, edited
+    return module
+
+
+def _replace(module: ModuleType, replacements: dict[object, object]) -> None:
+    """Put other values in the place of a module's globals."""
+    found = {name: replacements[value] for name, value in vars(module).items() if _hashable(value) and value in replacements}
+    if not found:
+        raise NotPlanted(f"{module.__name__} does not use what was edited")
+    vars(module).update(found)
+
+
+def _hashable(value: object) -> bool:
+    return type(value).__hash__ is not None
+
+
+def _acquire(name: str, rule: str, old: str, new: str) -> Fault:
+    return Fault(name=name, rule=rule, file="rate_limiter_zset_acquire.lua", old=old, new=new)
+
+
+def _python(name: str, rule: str, module: str, old: str, new: str) -> Fault:
+    return Fault(name=name, rule=rule, file=f"redstep.{module}", old=old, new=new)
+
+
+RATE_LIMITER_FAULTS = (
+    _acquire("edge off by one", "RL-1", "'(' .. ms(view.stamp - view.window), '+inf'", "ms(view.stamp - view.window), '+inf'"),
+    _acquire("no TTL", "RL-8", "    redis.call('PEXPIRE', view.key, ms(view.stamp + view.window - now + DAY_MS))\n", ""),
+    _acquire("TTL in seconds", "RL-8", "redis.call('PEXPIRE',", "redis.call('EXPIRE',"),
+    _acquire("TTL of the logical life", "CM-3", " - now + DAY_MS", " - now"),
+    _acquire("TTL from the stamp", "CM-3", "view.window - now + DAY_MS", "view.window - view.stamp + DAY_MS"),
+    _acquire(
+        "denied call charged",
+        "RL-3",
+        "if longest and not duplicate then return",
+        "if longest and not duplicate then redis.call('ZADD', KEYS[1], ms(now), ms(now) .. '-999') return",
+    ),
+    _acquire("member collision", "RL-2", "redis.call('ZCOUNT', view.key, ms(view.stamp), ms(view.stamp)) or 1", "0 or 1"),
+    _acquire("time backward", "RL-5", "view.stamp = math.max(now, view.newest or 0)", "view.stamp = now"),
+    _acquire("cold start never ending", "RL-9", "view.stamp < warm_at and view.cold_limit", "warm_at > 0 and view.cold_limit"),
+    _acquire(
+        "cold start one ms long",
+        "RL-9",
+        "view.stamp < warm_at and view.cold_limit",
+        "view.stamp <= warm_at and view.cold_limit",
+    ),
+    _python("ceil against floor", "RL-9", "rate_limiter", "limit * self.percent // 100", "-(-limit * self.percent // 100)"),
+    _acquire(
+        "cost above the cold limit admitted",
+        "RL-6",
+        "view.used + cost > view.in_force and",
+        "view.used + math.min(cost, view.in_force) > view.in_force and",
+    ),
+    _acquire(
+        "retry_after one short", "RL-4", "return reply(0, longest, longest_wait)", "return reply(0, longest, longest_wait - 1)"
+    ),
+    _acquire("retry_after beyond the cold start", "RL-4", "math.max(warm_at, fits_at", "math.max(warm_at + 1, fits_at"),
+    _acquire("retry_after of the oldest", "RL-4", "view.dead + surplus - 1", "view.dead"),
+    _acquire("cost counted once", "RL-2", "math.min(first + UNITS_PER_CALL, cost) - 1 do", "first do"),
+    _acquire(
+        "request id charged twice", "RL-7", "duplicate = duplicate or (admitted and", "duplicate = duplicate or (false and"
+    ),
+    _acquire(
+        "request id remembered too long", "RL-7", "tonumber(admitted) > view.stamp - view.window", "tonumber(admitted) > 0"
+    ),
+    _acquire(
+        "entries never trimmed",
+        "RL-8",
+        "  redis.call('ZREMRANGEBYSCORE', view.key, '-inf', ms(view.stamp - view.window))\n",
+        "",
+    ),
+    _acquire("effective time replied", "CM-2", "retry_after, reset_after, now}", "retry_after, reset_after, view.stamp}"),
+    _acquire("reply too short", "CM-8", "retry_after, reset_after, now}", "retry_after, reset_after}"),
+    _acquire("members of another form", "RL-0", "'-%.0f'", "'/%.0f'"),
+    _acquire("the last limit binds on a tie", "RL-15", "if wait > longest_wait", "if wait > 0 and wait >= longest_wait"),
+    _acquire(
+        "only the first limit charged",
+        "RL-15",
+        "for _, view in ipairs(views) do\n    local failed",
+        "for _, view in ipairs({views[1]}) do\n    local failed",
+    ),
+    Fault(
+        name="peek consumes",
+        rule="RL-14",
+        file="rate_limiter_zset_peek.lua",
+        old="local view = views[scarcest]\n",
+        new="local view = views[scarcest]\nredis.call('ZADD', view.key, now, now .. '-999')\n",
+    ),
+    Fault(
+        name="reset forgets nothing",
+        rule="RL-14",
+        file="rate_limiter_reset.lua",
+        old="redis.call('UNLINK', unpack(KEYS))\n",
+        new="",
+    ),
+    _python("window not in the key", "RL-6", "rate_limiter", ":{limit.window_ms}:zset", ":zset"),
+    _python("cost zero sent", "CM-9", "rate_limiter", 'checked_integer("cost", cost, 1,', 'checked_integer("cost", cost, 0,'),
+    _python(
+        "two limits of one window accepted",
+        "RL-16",
+        "rate_limiter",
+        "for limit in limits}) < len(limits)",
+        "for limit in limits}) < 0",
+    ),
+    _python("closing brace accepted", "CM-7", "arguments", 'character in "{}"', 'character in "{"'),
+    _python("blind resend after a lost reply", "CM-4", "protocols", "RESENDS_MAX if request.idempotent else 0", "RESENDS_MAX"),
+    _python(
+        "an unknown outcome called definite", "CM-9", "protocols", "definite=not maybe_executed", "definite=error.definite"
+    ),
+)

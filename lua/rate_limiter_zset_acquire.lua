@@ -28,6 +28,13 @@ end
 
 local function refuse(name) return redis.error_reply('EARG ' .. name) end
 
+-- Some engines put the place in the script before the code of an error.
+local function failed(reply, key)
+  local text = string.gsub(tostring(reply.err), '^@user_script:%s*%d+:%s*%-?', '')
+  if string.find(text, 'WRONGTYPE', 1, true) then return redis.error_reply('ECORRUPT ' .. key) end
+  return redis.error_reply(text)
+end
+
 local function ms(number) return string.format('%.0f', number) end
 
 if #KEYS == 0 or #ARGV ~= 4 + 3 * #KEYS then return refuse('limits') end
@@ -75,10 +82,7 @@ end
 local duplicate, longest, longest_wait = false, nil, 0
 for i, view in ipairs(views) do
   local newest = redis.pcall('ZRANGE', view.key, -1, -1, 'WITHSCORES')
-  if newest.err then
-    if string.find(newest.err, 'WRONGTYPE', 1, true) then return redis.error_reply('ECORRUPT ' .. view.key) end
-    return newest
-  end
+  if newest.err then return failed(newest, view.key) end
   view.newest = newest[2] and integer(newest[2], 0, 2^52)
   if newest[2] and not view.newest then return redis.error_reply('ECORRUPT ' .. view.key) end
   view.stamp = math.max(now, view.newest or 0)
@@ -121,7 +125,7 @@ local function admit(view)
       members[#members + 1] = unit(number)
     end
     local added = redis.pcall('ZADD', view.key, unpack(members))
-    if type(added) == 'table' then return added end
+    if type(added) == 'table' then return failed(added, view.key) end
   end
   redis.call('ZREMRANGEBYSCORE', view.key, '-inf', ms(view.stamp - view.window))
   if explicit_clock then
@@ -134,8 +138,8 @@ end
 
 if not duplicate then
   for _, view in ipairs(views) do
-    local failed = admit(view)
-    if failed then return failed end
+    local failure = admit(view)
+    if failure then return failure end
   end
 end
 

@@ -22,6 +22,13 @@ end
 
 local function refuse(name) return redis.error_reply('EARG ' .. name) end
 
+-- Some engines put the place in the script before the code of an error.
+local function failed(reply, key)
+  local text = string.gsub(tostring(reply.err), '^@user_script:%s*%d+:%s*%-?', '')
+  if string.find(text, 'WRONGTYPE', 1, true) then return redis.error_reply('ECORRUPT ' .. key) end
+  return redis.error_reply(text)
+end
+
 if #KEYS == 0 or #ARGV ~= 2 + 3 * #KEYS then return refuse('limits') end
 local now = ARGV[1] ~= '' and integer(ARGV[1], 0, 2^52)
 if ARGV[1] ~= '' and not now then return refuse('now_ms') end
@@ -47,10 +54,7 @@ end
 local scarcest
 for i, view in ipairs(views) do
   local newest = redis.pcall('ZRANGE', view.key, -1, -1, 'WITHSCORES')
-  if newest.err then
-    if string.find(newest.err, 'WRONGTYPE', 1, true) then return redis.error_reply('ECORRUPT ' .. view.key) end
-    return newest
-  end
+  if newest.err then return failed(newest, view.key) end
   local newest_ms = newest[2] and integer(newest[2], 0, 2^52)
   if newest[2] and not newest_ms then return redis.error_reply('ECORRUPT ' .. view.key) end
   local stamp = math.max(now, newest_ms or 0)

@@ -136,8 +136,8 @@ RATE_LIMITER_FAULTS = (
     _acquire(
         "only the first limit charged",
         "RL-15",
-        "for _, view in ipairs(views) do\n    local failed",
-        "for _, view in ipairs({views[1]}) do\n    local failed",
+        "for _, view in ipairs(views) do\n    local failure",
+        "for _, view in ipairs({views[1]}) do\n    local failure",
     ),
     Fault(
         name="peek consumes",

@@ -28,7 +28,7 @@ def engine() -> Iterator[Engine]:
 @pytest.mark.parametrize("fault", RATE_LIMITER_FAULTS, ids=lambda fault: fault.name)
 def test_a_planted_fault_is_caught(engine: Engine, fault: Fault) -> None:
     """Within the default budget, under the expected rule, with a short story."""
-    target = ProtocolTarget(engine, planted(fault))
+    target = ProtocolTarget(engine, fault.variant, planted(fault))
     result = run(GUARDS["rate-limiter"].bench, target, Budget(seed=7))
     target.close()
     assert result.mismatch is not None

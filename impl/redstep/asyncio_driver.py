@@ -85,6 +85,7 @@ class AsyncDriver:
     async def _finish(self, run: Run[Any]) -> None:
         while run.wish is not None:
             outcome = await self._outcome(run.wish)
+            await asyncio.sleep(0)  # not every wish gives way to others, and so to the end of our time
             if run.wish is not None:
                 run.feed(outcome)
 
@@ -123,7 +124,7 @@ class AsyncDriver:
         """Let a conversation with the store take place in a task of its own.
 
         A cancellation of the caller's breaks it off, but once only, and not while the connection is given back: redis-py's
-        pools would leak it. The caller goes on when the conversation has ended, so that no compensation can overtake it.
+        pools would leak it. The caller goes on when the conversation has ended and left nothing behind.
         """
         task = asyncio.create_task(conversation)
         self._talking.add(task)

@@ -16,7 +16,7 @@ import redis.asyncio
 
 from redstep import rate_limiter
 from redstep.asyncio_driver import AsyncDriver
-from redstep.rate_limiter import Decision, Limit, Policy, Region, Usage
+from redstep.rate_limiter import PACKED, Decision, Limit, Policy, Region, Usage
 from redstep.sync_driver import SyncDriver
 
 
@@ -25,6 +25,7 @@ class RateLimiter:
 
     `limits`  one Limit, or several of different windows: a call is admitted by all of them or charged to none.
     `region`  makes limits start cold; see `start_region`.
+    `representation`  `packed` (the default) or `zset`; see `redstep.rate_limiter`.
     `prefix`  what all keys start with.
     `clock`   ms; for tests. By default the engine's own clock decides, so that clients' clocks do not matter.
 
@@ -37,10 +38,11 @@ class RateLimiter:
         limits: Limit | Iterable[Limit],
         *,
         region: Region | None = None,
+        representation: str = PACKED,
         prefix: str = "redstep:",
         clock: Callable[[], int] | None = None,
     ) -> None:
-        self._policy = Policy(limits=limits, region=region, prefix=prefix)
+        self._policy = Policy(limits=limits, region=region, representation=representation, prefix=prefix)
         self._driver = SyncDriver(client, clock=clock)
 
     def acquire(self, name: str, cost: int = 1, *, request_id: str | None = None) -> Decision:
@@ -57,7 +59,7 @@ class RateLimiter:
 
     def load(self) -> None:
         """Put the scripts into the engine ahead of the first call; they are found again by themselves if it forgets them."""
-        self._driver.load(rate_limiter.SCRIPTS)
+        self._driver.load(rate_limiter.scripts_of(self._policy.representation))
 
     def close(self) -> None:
         """Close the connections that this limiter opened; the client's own stay."""
@@ -73,10 +75,11 @@ class AsyncRateLimiter:
         limits: Limit | Iterable[Limit],
         *,
         region: Region | None = None,
+        representation: str = PACKED,
         prefix: str = "redstep:",
         clock: Callable[[], int] | None = None,
     ) -> None:
-        self._policy = Policy(limits=limits, region=region, prefix=prefix)
+        self._policy = Policy(limits=limits, region=region, representation=representation, prefix=prefix)
         self._driver = AsyncDriver(client, clock=clock)
 
     async def acquire(self, name: str, cost: int = 1, *, request_id: str | None = None) -> Decision:
@@ -93,7 +96,7 @@ class AsyncRateLimiter:
 
     async def load(self) -> None:
         """Put the scripts into the engine ahead of the first call; they are found again by themselves if it forgets them."""
-        await self._driver.load(rate_limiter.SCRIPTS)
+        await self._driver.load(rate_limiter.scripts_of(self._policy.representation))
 
     async def close(self) -> None:
         """Close the connections that this limiter opened; the client's own stay."""

@@ -5,6 +5,7 @@ Errors say whose fault it is, and whether anything can have happened.
     ├── Misuse              the caller's: raised before any command is sent
     ├── Unavailable         the store's: `definite` tells whether it certainly executed nothing
     ├── Corrupt             what is stored breaks an invariant: nothing was changed, and somebody must look
+    │   └── UnexpectedReply what answers is not the script that was called
     └── ServiceOverloaded   this process's: no connection was free, no command was sent
 
 All of them can be pickled, so that they reach a caller in another process.
@@ -47,6 +48,10 @@ class Unavailable(RedstepError):
 
 class Corrupt(RedstepError):
     """Stored state breaks an invariant of its guard; nothing was changed."""
+
+
+class UnexpectedReply(Corrupt):
+    """A script answered something else than it is to answer: another one lies under its name."""
 
 
 class ServiceOverloaded(MaxConnectionsError, RedstepError):

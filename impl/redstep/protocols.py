@@ -1,6 +1,6 @@
 """What the protocols of all guards share: sending a request, again if that is safe, and reading its reply."""
 
-from redstep.errors import Corrupt, ServiceOverloaded, Unavailable
+from redstep.errors import ServiceOverloaded, Unavailable, UnexpectedReply
 from redstep.wishes import CallScript, Protocol
 
 RESENDS_MAX = 1
@@ -33,9 +33,9 @@ def send(request: CallScript) -> Protocol[list[int | bytes]]:
 def integers(reply: list[int | bytes], arity: int) -> list[int]:
     """Read a reply of so many integers.
 
-    Raises Corrupt if it is anything else: another script answers under this one's name.
+    Raises UnexpectedReply if it is anything else.
     """
     numbers = [value for value in reply if isinstance(value, int)]
     if len(numbers) != arity or len(reply) != arity:
-        raise Corrupt(f"a script answered {reply!r} where {arity} integers belong")
+        raise UnexpectedReply(f"a script answered {reply!r} where {arity} integers belong")
     return numbers

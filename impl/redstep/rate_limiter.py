@@ -4,6 +4,9 @@ The rate limiter's protocols: at most L in any window of W, exactly, counted in 
 One script call decides and charges, so there is no moment between the two; the engine's clock is the only clock, so the
 clocks of clients do not matter. All limits of a call are kept in one hash slot, one log for each window length.
 
+Two representations answer alike. `packed` keeps a log in one string: cheap, small, and a call costs the same whatever its cost.
+`zset` keeps it in a sorted set, one member for each unit of cost: easy to inspect, and a request id makes a call idempotent.
+
 The algorithm is the sliding-window log (a sorted set of timestamps); a reply holds what the IETF's draft of the RateLimit
 header fields asks for.
 """
@@ -16,15 +19,25 @@ from redstep import scripts
 from redstep.arguments import checked_integer, checked_name
 from redstep.errors import Misuse
 from redstep.protocols import integers, send
+from redstep.scripts import Script
 from redstep.wishes import NOW, Argument, CallScript, Protocol
 
-ACQUIRE = scripts.load("rate_limiter_zset_acquire")
-PEEK = scripts.load("rate_limiter_zset_peek")
+PACKED_ACQUIRE = scripts.load("rate_limiter_packed_acquire")
+PACKED_PEEK = scripts.load("rate_limiter_packed_peek")
+ZSET_ACQUIRE = scripts.load("rate_limiter_zset_acquire")
+ZSET_PEEK = scripts.load("rate_limiter_zset_peek")
 RESET = scripts.load("rate_limiter_reset")
 CLOCK = scripts.load("engine_clock")
 
-SCRIPTS = (ACQUIRE, PEEK, RESET, CLOCK)
-"""What `load` puts into an engine ahead of time."""
+PACKED, ZSET = "packed", "zset"
+REPRESENTATIONS = (PACKED, ZSET)
+"""How a log can be kept."""
+
+
+def scripts_of(representation: str) -> tuple[Script, ...]:
+    """Return the scripts that a limiter may call: what `load` puts into an engine ahead of time."""
+    own = (PACKED_ACQUIRE, PACKED_PEEK) if representation == PACKED else (ZSET_ACQUIRE, ZSET_PEEK)
+    return (*own, RESET)
 
 
 @frozen
@@ -116,18 +129,26 @@ def as_prefix(value: str) -> str:
     return checked_name("prefix", value) if value else ""
 
 
+def as_representation(value: str) -> str:
+    """Take one of the representations."""
+    if value not in REPRESENTATIONS:
+        raise Misuse("representation", f"must be one of {', '.join(REPRESENTATIONS)}, not {value!r}")
+    return value
+
+
 @frozen(kw_only=True)
 class Policy:
-    """What a limiter limits: one limit or several, the region whose start counts, and the prefix of all its keys."""
+    """What a limiter limits and how: its limits, the region whose start counts, the representation, the prefix of its keys."""
 
     limits: tuple[Limit, ...] = field(converter=as_limits)
     region: Region | None = None
+    representation: str = field(default=PACKED, converter=as_representation)
     prefix: str = field(default="redstep:", converter=as_prefix)
 
     def keys(self, name: str) -> tuple[str, ...]:
         """One log a limit. The name is the hash tag, so they share a slot; the window is part of the key."""
         tag = "{" + checked_name("name", name) + "}"
-        return tuple(f"{self.prefix}rate-limiter:{tag}:{limit.window_ms}:zset" for limit in self.limits)
+        return tuple(f"{self.prefix}rate-limiter:{tag}:{limit.window_ms}:{self.representation}" for limit in self.limits)
 
     @property
     def warm_at_ms(self) -> int:
@@ -144,8 +165,8 @@ class Policy:
 def acquire(policy: Policy, name: str, cost: int = 1, request_id: str | None = None) -> Protocol[Decision]:
     """Ask whether one call may proceed, and charge it if so.
 
-    With a request id the call is idempotent: while it counts, the same id is admitted once. Without, it is charged at most
-    once, and never sent again after an ambiguous error.
+    With a request id (representation `zset`) the call is idempotent: while it counts, the same id is admitted once. Without,
+    it is charged at most once, and never sent again after an ambiguous error.
 
     Raises Misuse, Unavailable, Corrupt, ServiceOverloaded. A denial is an answer, not an error.
     """
@@ -153,8 +174,12 @@ def acquire(policy: Policy, name: str, cost: int = 1, request_id: str | None = N
     checked_integer("cost", cost, 1, min(limit.limit for limit in policy.limits))
     if request_id is not None:
         checked_name("request_id", request_id)
-    args: tuple[Argument, ...] = (NOW, cost, request_id or "", policy.warm_at_ms, *policy.limit_args)
-    request = CallScript(script=ACQUIRE, keys=keys, args=args, idempotent=request_id is not None)
+        if policy.representation == PACKED:
+            raise Misuse("request_id", f"needs representation={ZSET!r}, which keeps identities")
+    identity = () if policy.representation == PACKED else (request_id or "",)
+    args: tuple[Argument, ...] = (NOW, cost, *identity, policy.warm_at_ms, *policy.limit_args)
+    script = PACKED_ACQUIRE if policy.representation == PACKED else ZSET_ACQUIRE
+    request = CallScript(script=script, keys=keys, args=args, idempotent=request_id is not None)
     allowed, *numbers = integers((yield from send(request)), 7)
     return Decision(bool(allowed), *numbers)
 
@@ -162,7 +187,8 @@ def acquire(policy: Policy, name: str, cost: int = 1, request_id: str | None = N
 def peek(policy: Policy, name: str) -> Protocol[Usage]:
     """Ask how much is left, without using any. Raises as `acquire`."""
     args: tuple[Argument, ...] = (NOW, policy.warm_at_ms, *policy.limit_args)
-    request = CallScript(script=PEEK, keys=policy.keys(name), args=args, idempotent=True)
+    script = PACKED_PEEK if policy.representation == PACKED else ZSET_PEEK
+    request = CallScript(script=script, keys=policy.keys(name), args=args, idempotent=True)
     return Usage(*integers((yield from send(request)), 5))
 
 

@@ -10,7 +10,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0].startswith("redstep"):
             raise
-        sys.exit(f"redstep: the checking kit is not installed ({error.name} is missing): pip install 'redstep[check]'")
+        sys.stderr.write(f"redstep: the kit is not installed ({error.name} is missing): pip install 'redstep[check]'\n")
+        sys.exit(2)
     cli()
 
 

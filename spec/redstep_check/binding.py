@@ -43,10 +43,15 @@ class Broke:
     """The implementation failed in a way that no rule allows."""
 
     problem: str
-    rule: str = "CM-9"
+    rule: str | None = None
+    """The rule that it breaks; None if that of the step as a whole."""
 
 
 Answer = Answered | Misused | Failed | Unknown | Broke
+
+
+class Unsupported(Exception):
+    """A target cannot run on an engine; the text is the reason."""
 
 
 class Unreadable(Exception):

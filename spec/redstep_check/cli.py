@@ -2,11 +2,13 @@
 The command line.
 
 Exit codes: 0 all holds; 1 a rule is broken; 2 misuse, or no engine; 3 vacuous, a run did not reach what it is about;
-130 interrupted.
+130 interrupted. Whatever else goes wrong ends with 2, so that 1 always means what it says.
 """
 
+import importlib
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,18 +16,54 @@ from typing import Any
 
 import attrs
 import click
+import redis
 from attrs import frozen
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from redstep_check import engines, report, runs, stories
-from redstep_check.lockstep import ImpossibleStory
-from redstep_check.registry import GUARDS, NAIVE, Guard
+from redstep_check.binding import Target, Unsupported
+from redstep_check.engines import Engine, EngineUnavailable
+from redstep_check.lockstep import Mismatch, raised
+from redstep_check.registry import GUARDS, NAIVE, Guard, TargetFactory
 from redstep_check.report import Row
 from redstep_check.runs import EXAMPLES, Budget, Result, Verdict
+from redstep_check.stories import Story
 
 BROKEN, MISUSE, VACUOUS, INTERRUPTED = 1, 2, 3, 130
 PLAIN_WIDTH = 160
+
+
+class Trouble(click.ClickException):
+    """What somebody must set right first."""
+
+    exit_code = MISUSE
+
+
+class Interrupted(click.ClickException):
+    """Somebody pressed Ctrl-C."""
+
+    exit_code = INTERRUPTED
+
+    def show(self, file: Any = None) -> None:
+        """Say no more than that."""
+        click.echo(self.message, file=file, err=True)
+
+
+class Commands(click.Group):
+    """The commands, which end with the documented codes whatever happens."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception:  # noqa: BLE001  a flaw of the kit breaks no rule
+            traceback.print_exc()
+            sys.exit(MISUSE)
 
 
 def console(*, to_stderr: bool = False) -> Console:
@@ -34,42 +72,72 @@ def console(*, to_stderr: bool = False) -> Console:
     return Console(stderr=to_stderr, highlight=False, width=None if stream.isatty() else PLAIN_WIDTH)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="redstep")
 def cli() -> None:
     """Hold an implementation of a guard against its executable specification."""
+
+
+@frozen
+class Way:
+    """A guard, and a way into an implementation of it."""
+
+    guard: Guard
+    client: str
+    make: TargetFactory
+
+    @contextmanager
+    def opened(self, engine: Engine) -> Iterator[Target[Any]]:
+        """Have a target on an engine, and close it whatever happens."""
+        try:
+            target = self.make(engine)
+        except Unsupported:
+            raise
+        except Exception as error:
+            raise Trouble(f"{self.client} could not be made: {raised(error)}") from error
+        if not isinstance(target, Target):
+            raise Trouble(f"{self.client} made a {type(target).__name__}, which is no redstep_check.binding.Target")
+        try:
+            yield target
+        finally:
+            target.close()
 
 
 @frozen(kw_only=True)
 class Plan:
     """What `redstep check` was asked for."""
 
-    guards: tuple[str, ...]
+    ways: tuple[Way, ...]
     engines: tuple[str, ...]
-    clients: tuple[str, ...]
+    fallback: bool
+    """Whether another engine will do."""
     budget: Budget
     save: Path
 
-    def clients_of(self, guard: Guard) -> tuple[str, ...]:
-        """The ways into the implementation that are to be checked."""
-        return self.clients or tuple(guard.clients)
 
-
-@cli.command()
-@click.argument("guards", nargs=-1, metavar="[GUARD]...")
+@cli.command(epilog=f"Guards: {', '.join(GUARDS)}.")
+@click.argument("guards", nargs=-1, metavar="[GUARD]...", type=click.Choice(tuple(GUARDS)))
 @click.option(
     "--engine",
     "engine_names",
     multiple=True,
     metavar="NAME|URL",
-    help="An engine (see `redstep engines`) or the URL of a server; may be repeated.  [default: valkey9]",
+    callback=lambda _context, _option, names: tuple(engine_name(name) for name in names),
+    help=f"An engine (see `redstep engines`) or the URL of a server; may be repeated.  [default: {engines.DEFAULT}]",
 )
 @click.option(
     "--client",
     "client_names",
     multiple=True,
-    type=click.Choice(["protocol", "sync", "asyncio"]),
+    type=click.Choice(("protocol", "sync", "asyncio")),
     help="How the shipped implementation is driven; may be repeated.  [default: all]",
+)
+@click.option(
+    "--representation",
+    "representations",
+    multiple=True,
+    type=click.Choice(("packed", "zset")),
+    help="How the shipped limiter keeps its logs; may be repeated.  [default: both]",
 )
 @click.option("--naive", is_flag=True, help="Check the naive script that everybody writes first: it must fail.")
 @click.option(
@@ -82,16 +150,17 @@ class Plan:
     "--examples",
     type=click.IntRange(1),
     default=EXAMPLES,
-    show_default=True,
+    show_default=str(EXAMPLES),
+    metavar="N",
     help="How many examples a batch tries; below the default, what was reached is told and not judged.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Repeat a run.  [default: drawn, and told]")
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="Repeat a run.  [default: drawn, and told]")
 @click.option(
     "--time",
     "seconds",
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
-    help="Go on in batches for so long, shared out evenly between the runs.",
+    help="Go on for so long, shared out evenly between the runs.  [default: until all is reached]",
 )
 @click.option(
     "--save",
@@ -105,6 +174,7 @@ def check(
     guards: tuple[str, ...],
     engine_names: tuple[str, ...],
     client_names: tuple[str, ...],
+    representations: tuple[str, ...],
     naive: bool,
     target_path: str | None,
     examples: int,
@@ -120,123 +190,149 @@ def check(
 
     Exit codes: 0 all hold, 1 a rule is broken, 2 misuse or no engine, 3 vacuous (something was not reached).
     """
-    if unknown := [name for name in guards if name not in GUARDS]:
-        raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(GUARDS)}.", param_hint="GUARD")
-    if naive + bool(target_path) + bool(client_names) > 1:
-        raise click.UsageError("--client, --naive and --target exclude one another.")
-    clients = (NAIVE,) if naive else (target_path,) if target_path else client_names
-    plan = Plan(
-        guards=guards or tuple(GUARDS),
-        engines=engine_names or (engines.DEFAULT,),
-        clients=clients,
-        budget=Budget(examples=examples) if seed is None else Budget(examples=examples, seed=seed),
-        save=save,
+    if naive + bool(target_path) + bool(client_names or representations) > 1:
+        raise click.UsageError("--client or --representation, --naive and --target exclude one another.")
+    chosen = [GUARDS[name] for name in dict.fromkeys(guards or GUARDS)]
+    other = NAIVE if naive else target_path
+    ways = tuple(
+        way_into(guard, client)
+        for guard in chosen
+        for client in ((other,) if other else guard.ways(representations, client_names))
     )
-    if seconds is not None:
-        runs_planned = len(plan.engines) * sum(len(plan.clients_of(GUARDS[name])) for name in plan.guards)
-        plan = attrs.evolve(plan, budget=attrs.evolve(plan.budget, seconds=seconds / runs_planned))
+    on = tuple(dict.fromkeys(engine_names)) or (engines.DEFAULT,)
+    budget = Budget(examples=examples, seconds=seconds and seconds / len(on) / len(ways))
+    if seed is not None:
+        budget = attrs.evolve(budget, seed=seed)
     rows: list[Row] = []
     try:
-        check_all(plan, rows)
-    except KeyboardInterrupt:
+        check_all(Plan(ways=ways, engines=on, fallback=not engine_names, budget=budget, save=save), rows)
+    finally:
         tell(rows, as_json=as_json)
-        console(to_stderr=True).print("interrupted")
-        sys.exit(INTERRUPTED)
-    tell(rows, as_json=as_json)
     sys.exit(exit_code(rows))
 
 
+def engine_name(name_or_url: str) -> str:
+    """Pass on what names an engine."""
+    try:
+        engines.label(name_or_url)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return name_or_url
+
+
+def way_into(guard: Guard, client: str) -> Way:
+    """Find a way into an implementation; somebody's own may lie in the working directory."""
+    if ":" in client and "" not in sys.path:
+        sys.path.insert(0, "")
+        importlib.invalidate_caches()
+    try:
+        return Way(guard, client, guard.target(client))
+    except LookupError as error:
+        raise Trouble(str(error)) from error
+    except Exception as error:
+        raise Trouble(f"{client} cannot be imported: {raised(error)}") from error
+
+
 def check_all(plan: Plan, rows: list[Row]) -> None:
-    """Run every guard on every engine by every client; rows are added as they are done."""
+    """Run every guard on every engine by every client; rows are added as they are begun."""
     for name in plan.engines:
         try:
             with engines.open_engine(name) as engine:
-                check_on(plan, engine, rows)
-        except ValueError as error:
-            raise click.BadParameter(str(error), param_hint="--engine") from error
-        except engines.EngineUnavailable as error:
-            rows.extend(Row(guard=guard, engine=name, client="", reason=str(error)) for guard in plan.guards)
+                for way in plan.ways:
+                    try:
+                        check_one(plan, engine, way, rows)
+                    except Unsupported as error:
+                        rows.append(Row(guard=way.guard.name, engine=engine.name, client=way.client, reason=str(error)))
+        except EngineUnavailable as error:
+            reason = f"{error}; {engines.FALLBACK}, an imitation, stands in" if plan.fallback else str(error)
+            guards = dict.fromkeys(way.guard.name for way in plan.ways)
+            rows += [Row(guard=guard, engine=engines.label(name), client="", reason=reason) for guard in guards]
+            if plan.fallback:
+                check_all(attrs.evolve(plan, engines=(engines.FALLBACK,), fallback=False), rows)
 
 
-def check_on(plan: Plan, engine: engines.Engine, rows: list[Row]) -> None:
-    """Run every guard on one engine by every client."""
-    for guard in (GUARDS[name] for name in plan.guards):
-        for client in plan.clients_of(guard):
-            row = check_one(plan, guard, engine, client)
-            rows.append(row)
-
-
-def check_one(plan: Plan, guard: Guard, engine: engines.Engine, client: str) -> Row:
+def check_one(plan: Plan, engine: Engine, way: Way, rows: list[Row]) -> None:
     """Run one guard on one engine by one client."""
-    factory = target_factory(guard, client)
-    with closing_target(factory, engine) as target, progress(f"{guard.name} {engine.name} {client}", plan.budget) as on_example:
-        result = runs.run(guard.bench, target, plan.budget, on_example)
-    saved = None
+    row = Row(guard=way.guard.name, engine=engine.name, client=way.client)
+
+    with way.opened(engine) as target, progress(row, plan.budget) as show:
+
+        def on_example(result: Result) -> None:
+            if row.result is None:
+                rows.append(row)
+            row.result = result
+            show(result)
+
+        try:
+            result = runs.run(way.guard.bench, target, plan.budget, on_example)
+        except Exception as error:
+            if ":" not in way.client:
+                raise
+            raise Trouble(f"{way.client} failed: {raised(error)}") from error
     if result.mismatch:
-        story = stories.story_of(result.mismatch, guard=guard.name, engine=engine.name, client=client, seed=result.seed)
-        saved = str(stories.save(story, plan.save))
-    return Row(guard=guard.name, engine=engine.name, client=client, result=result, saved=saved)
+        answers(engine)
+        found = {"seed": result.seed, "examples": result.batch}
+        story = stories.story_of(result.mismatch, guard=row.guard, engine=row.engine, client=row.client, **found)
+        try:
+            row.saved = str(stories.save(story, plan.save))
+        except OSError as error:
+            row.not_saved = str(error)
 
 
-def target_factory(guard: Guard, client: str) -> Callable[[engines.Engine], Any]:
-    """Find a way in, or tell what is wrong with it."""
+def answers(engine: Engine) -> None:
+    """Make sure that an engine is still there: that it went away breaks no rule."""
     try:
-        return guard.target(client)
-    except LookupError as error:
-        raise click.UsageError(str(error)) from error
+        with engine.client() as client:
+            client.ping()
+    except (redis.RedisError, OSError) as error:
+        raise Trouble(f"{engine.name} went away in the middle of a run: {error}") from error
 
 
 @contextmanager
-def closing_target(factory: Callable[[engines.Engine], Any], engine: engines.Engine) -> Iterator[Any]:
-    """Open a target, and close it whatever happens."""
-    target = factory(engine)
-    try:
-        yield target
-    finally:
-        target.close()
-
-
-@contextmanager
-def progress(what: str, budget: Budget) -> Iterator[Callable[[Result], object]]:
+def progress(row: Row, budget: Budget) -> Iterator[Callable[[Result], object]]:
     """Show a bar on a terminal, nothing elsewhere."""
     stderr = console(to_stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[reached]}"),
+        TextColumn("{task.fields[told]}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
-        task = bar.add_task(what, total=budget.examples, reached="")
+        task = bar.add_task(f"{row.guard} {row.engine} {row.client}", total=None, told="")
 
-        def on_example(result: Result) -> None:
-            total = -(-result.examples // budget.examples) * budget.examples
-            reached = f"reached {len(result.reached)} of {result.to_reach}"
-            bar.update(task, completed=result.examples, total=total, reached=reached)
+        def show(result: Result) -> None:
+            told = f"{result.examples} examples, reached {report.reached(result)}"
+            examples = (result.examples, max(result.examples, result.batches * result.batch))
+            done, total = (result.seconds, budget.seconds) if budget.seconds else examples
+            bar.update(task, completed=done, total=total, told=told)
 
-        yield on_example
+        yield show
 
 
 def tell(rows: list[Row], *, as_json: bool) -> None:
-    """Print what the runs came to."""
+    """Print what the runs came to; nothing, on paper, if there was none."""
     if as_json:
         click.echo(json.dumps(report.as_json(rows), indent=1))
         return
+    results = [(row, row.result) for row in rows if row.result]
+    if not results:
+        return
     out = console()
     out.print(report.table(rows))
-    for row in rows:
-        if row.result and row.result.mismatch:
-            report.print_failure(out, GUARDS[row.guard], row, row.result, row.result.mismatch)
-        elif row.result and row.result.verdict is Verdict.VACUOUS:
-            report.print_missed(out, row, row.result)
+    report.print_notes(out, rows)
+    for row, result in results:
+        if result.mismatch:
+            report.print_failure(out, GUARDS[row.guard], row, result, result.mismatch)
+        elif result.verdict is Verdict.VACUOUS:
+            report.print_missed(out, row, result)
 
 
 def exit_code(rows: list[Row]) -> int:
-    """Broken outweighs vacuous; nothing run at all is misuse."""
+    """Broken outweighs vacuous; nothing run at all is trouble."""
     verdicts = {row.result.verdict for row in rows if row.result}
     if not verdicts:
-        return MISUSE
+        raise Trouble("nothing was checked: " + "; ".join(dict.fromkeys(row.why_skipped for row in rows)))
     if verdicts & {Verdict.BROKEN, Verdict.FLAKY}:
         return BROKEN
     return VACUOUS if Verdict.VACUOUS in verdicts else 0
@@ -244,34 +340,49 @@ def exit_code(rows: list[Row]) -> int:
 
 @cli.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--engine", "engine_name", metavar="NAME|URL", help="Another engine than the story's own.")
-def replay(file: Path, engine_name: str | None) -> None:
+@click.option(
+    "--engine",
+    metavar="NAME|URL",
+    callback=lambda _context, _option, name: name and engine_name(name),
+    help="Another engine than the story's own.",
+)
+def replay(file: Path, engine: str | None) -> None:
     """Play the moves of a saved story again.
 
-    Exit codes: 0 no difference any more, 1 the rule is still broken, 2 misuse or no engine.
+    Exit codes: 0 no difference any more, 1 a rule is still broken, 2 misuse or no engine.
     """
     kinds = {name: kind for guard in GUARDS.values() for name, kind in guard.kinds.items()}
     try:
         story = stories.load(file, kinds)
-        guard = GUARDS[story.guard]
-    except (stories.BadStory, KeyError) as error:
-        raise click.UsageError(str(error)) from error
-    out = console()
+    except (stories.BadStory, OSError) as error:
+        raise Trouble(str(error)) from error
+    if story.guard not in GUARDS:
+        raise Trouble(f"{file}: no guard is called {story.guard!r}: there is {', '.join(GUARDS)}")
+    if "***" in story.engine and engine is None:
+        raise Trouble(f"{file}: the password of {story.engine} was not saved: give the URL with --engine")
+    way = way_into(GUARDS[story.guard], story.client)
     try:
-        with (
-            engines.open_engine(engine_name or story.engine) as engine,
-            closing_target(target_factory(guard, story.client), engine) as target,
-        ):
-            mismatch = runs.replayed(guard.bench, target, story.moves)
-    except (engines.EngineUnavailable, ImpossibleStory, ValueError) as error:
-        raise click.UsageError(str(error)) from error
+        with engines.open_engine(engine or story.engine) as opened, way.opened(opened) as target:
+            mismatch = played(way, target, story)
+            answers(opened)
+    except (EngineUnavailable, ValueError) as error:
+        raise Trouble(f"{file}: {error}") from error
+    out = console()
     if mismatch is None:
-        out.print(f"{len(story.moves)} moves, no difference: {story.rule} holds here now.")
+        out.print(f"{len(story.moves)} moves on {opened.name}, no difference: {story.rule} holds here.")
         return
-    result = Result(seed=story.seed, to_reach=0, mismatch=mismatch, verdict=Verdict.BROKEN)
-    row = Row(guard=guard.name, engine=engine.name, client=story.client, result=result, saved=str(file))
-    report.print_failure(out, guard, row, result, mismatch)
+    result = Result(seed=story.seed, batch=story.examples, to_reach=(), mismatch=mismatch, verdict=Verdict.BROKEN)
+    row = Row(guard=story.guard, engine=opened.name, client=story.client, result=result, saved=str(file))
+    report.print_failure(out, way.guard, row, result, mismatch)
     sys.exit(BROKEN)
+
+
+def played(way: Way, target: Target[Any], story: Story) -> Mismatch | None:
+    """Play a story, or tell why it can't be played."""
+    try:
+        return runs.replayed(way.guard.bench, target, story.moves)
+    except Exception as error:
+        raise Trouble(f"the story can't be played: {raised(error)}") from error
 
 
 @cli.command("engines")

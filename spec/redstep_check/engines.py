@@ -186,11 +186,21 @@ _FAKE = "fakeredis"
 
 NAMES: tuple[str, ...] = (*_BINARIES, _FAKE)
 DEFAULT = "valkey9"
+FALLBACK = _FAKE
 
 
 def survey() -> tuple[Availability, ...]:
     """Which of the named engines can be had here, without starting any."""
     return tuple(_availability(name) for name in NAMES)
+
+
+def label(name_or_url: str) -> str:
+    """What an engine is called in reports: its name, or its URL without the password. ValueError for what is neither."""
+    if name_or_url in NAMES:
+        return name_or_url
+    if "://" in name_or_url:
+        return _without_password(_parsed(name_or_url))
+    raise ValueError(f"no engine is called {name_or_url!r}: choose one of {', '.join(NAMES)}, or give a URL")
 
 
 @contextmanager
@@ -217,9 +227,7 @@ def _opened(name_or_url: str, config: Mapping[str, str]) -> AbstractContextManag
         return _private_server(_BINARIES[name_or_url], config)
     if name_or_url == _FAKE:
         return nullcontext(_imitation(config))
-    if "://" in name_or_url:
-        return nullcontext(_server_at(name_or_url, config))
-    raise ValueError(f"no engine is called {name_or_url!r}: choose one of {', '.join(NAMES)}, or give a URL")
+    return nullcontext(_server_at(name_or_url, config))
 
 
 def private_directory() -> Path:
@@ -371,7 +379,7 @@ def _imitation_version() -> str:
 
 
 def _server_at(url: str, config: Mapping[str, str]) -> Engine:
-    name = _without_password(_parsed(url))
+    name = label(url)
     if config:
         raise EngineUnavailable(f"{name} is not ours: it is not given settings ({', '.join(config)})")
     address = _address(redis.ConnectionPool.from_url(url).connection_kwargs)

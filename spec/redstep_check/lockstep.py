@@ -5,9 +5,12 @@ Every move is made on both sides. The replies are compared field by field, and t
 target's abstraction function. The first difference ends the session, and names the rule that it breaks.
 """
 
+import sysconfig
+import traceback
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import attrs
@@ -15,10 +18,11 @@ from attrs import AttrsInstance, frozen
 
 from redstep_check.binding import Answer, Broke, Misused, Target
 from redstep_spec.arguments import Misuse
-from redstep_spec.delivery import Failed, Outcome, Replied, Unknown
+from redstep_spec.delivery import Failed, Fate, Outcome, Replied, Unknown
 from redstep_spec.properties import Property
 
 Move = TypeVar("Move")
+KIT, LIBRARY = str(Path(__file__).parent), sysconfig.get_path("stdlib")
 
 
 @frozen
@@ -56,6 +60,8 @@ class Session(ABC, Generic[Move]):
     def __init__(self, target: Target[Any]) -> None:
         self.target = target
         self.story: list[Told] = []
+        self.mismatch: Mismatch | None = None
+        """The difference that ended it."""
         self.reached: set[str] = set()
         """The names of the SOMETIMES properties that held."""
         self.fired: Counter[str] = Counter()
@@ -68,11 +74,27 @@ class Session(ABC, Generic[Move]):
             self._play(move)
         except Mismatch as mismatch:
             mismatch.story = tuple(self.story)
+            self.mismatch = mismatch
             raise
+
+    def ask(self, call: Any, fates: Sequence[Fate]) -> Answer:
+        """Have the target make a call. That it raises is an answer too, which no rule allows."""
+        try:
+            return self.target.call(call, fates)
+        except Exception as error:  # noqa: BLE001  whatever it is
+            return Broke(raised(error))
 
     @abstractmethod
     def _play(self, move: Move) -> None:
         """Make a move, append it to the story, and compare."""
+
+
+def raised(error: BaseException) -> str:
+    """An exception in a line: what it says, and the last line of somebody's own that led to it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [each for each in frames if not each.filename.startswith(("<", KIT, LIBRARY))]
+    place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def applicable(properties: Sequence[Property[Any]], target: Target[Any]) -> list[Property[Any]]:
@@ -95,7 +117,8 @@ def compare(outcome: Outcome[Any], answer: Answer, fate_rules: tuple[str, ...], 
     fields of which the most specific rule of the decision is to blame, not the rule of the field.
     """
     if isinstance(answer, Broke):
-        raise Mismatch(answer.rule, "the answer", outcome, answer)
+        whole = outcome.reply.because[0] if isinstance(outcome, Replied) and not fate_rules else (*fate_rules, "CM-9")[0]
+        raise Mismatch(answer.rule or whole, "the answer", outcome, answer)
     if isinstance(outcome, Replied):
         _compare_reply(outcome, answer, fate_rules, decided)
     elif answer != outcome:
@@ -108,7 +131,7 @@ def _compare_reply(outcome: Replied[Any], answer: Answer, fate_rules: tuple[str,
     values: Any = {"argument": answer.argument} if isinstance(answer, Misused) else getattr(answer, "values", None)
     is_misuse = isinstance(reply, Misuse)
     if values is None or is_misuse != isinstance(answer, Misused):
-        blamed = reply.because if is_misuse or isinstance(answer, Misused) else (*fate_rules, "CM-9")
+        blamed = reply.because if is_misuse or isinstance(answer, Misused) else (*fate_rules, *reply.because)
         raise Mismatch(blamed[0], "the outcome", reply, answer)
     for name, rule in rules_of(reply).items():
         expected = getattr(reply, name)

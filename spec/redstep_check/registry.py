@@ -1,7 +1,7 @@
 """The guards that can be checked, and the ways into each implementation of them."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -29,13 +29,22 @@ class Guard:
     name: str
     bench: Bench
     clients: Mapping[str, TargetFactory]
-    """The shipped implementation, by the way it is driven."""
+    """The shipped implementation: `variant/client`, what it is made of and how it is driven."""
     naive: TargetFactory
     kinds: Mapping[str, type]
     """The classes of its moves."""
     tell: Callable[[Any], str]
     """A move as a person would say it."""
     tell_answer: Callable[[object], str]
+
+    def ways(self, variants: Collection[str], clients: Collection[str]) -> list[str]:
+        """Choose among the shipped ones; an empty choice is all."""
+        split = [(name, *name.split("/")) for name in self.clients]
+        return [
+            name
+            for name, variant, client in split
+            if (not variants or variant in variants) and (not clients or client in clients)
+        ]
 
     def target(self, client: str) -> TargetFactory:
         """Find a way in: a client's name, `naive`, or `module:name`. Raises LookupError with what is wrong."""
@@ -67,11 +76,7 @@ GUARDS = {
             sometimes=RATE_LIMITER_PROPERTIES.sometimes,
             simpler=rate_limiter_simpler.simpler,
         ),
-        clients={
-            "protocol": rate_limiter_targets.ProtocolTarget,
-            "sync": rate_limiter_targets.SyncTarget,
-            "asyncio": rate_limiter_targets.AsyncTarget,
-        },
+        clients=rate_limiter_targets.CLIENTS,
         naive=NaiveRateLimiter,
         kinds={
             each.__name__: each

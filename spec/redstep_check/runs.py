@@ -1,14 +1,16 @@
 """
 Runs: a machine against a target, in batches, until everything it is about was reached.
 
-A run is a function of its seed. At the default budget it goes on for up to ten batches while some SOMETIMES property is not
-reached yet, and is vacuous if that does not help; below it, what was reached is told and not judged.
+A batch is a function of its seed. At the default budget a run goes on for up to ten batches while some SOMETIMES property is
+not reached yet, and is vacuous if that does not help; below it, what was reached is told and not judged. A run that is given
+a time goes on until that is over, in the middle of a batch if need be.
 """
 
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
@@ -40,6 +42,8 @@ class Verdict(Enum):
     """A difference was seen that the same choices did not show again: broken too, but the story may not replay."""
     NOT_JUDGED = "not judged"
     """No difference, but the budget was too small to ask whether everything was reached."""
+    UNFINISHED = "unfinished"
+    """Stopped before its end."""
 
 
 @frozen(kw_only=True)
@@ -48,13 +52,8 @@ class Budget:
 
     examples: int = EXAMPLES
     seconds: float | None = None
-    """A time after which no new batch starts; within it batches go on."""
+    """How long a run goes on, whatever it has reached."""
     seed: int = field(factory=lambda: random.SystemRandom().randrange(2**32))
-
-    @property
-    def judged(self) -> bool:
-        """Whether a run of this budget must have reached everything."""
-        return self.examples >= EXAMPLES
 
 
 @frozen(kw_only=True)
@@ -73,37 +72,58 @@ class Result:
     """What a run came to, and on the way what it has come to so far."""
 
     seed: int
-    to_reach: int
+    """Of the batch that found a difference; as long as there is none, of the first batch."""
+    batch: int
+    """How many examples a batch tries."""
+    to_reach: Sequence[Property[Any]]
+    batches: int = 0
+    """How many were begun."""
     examples: int = 0
+    """How many sessions were begun, those that Hypothesis gave up included."""
     steps: int = 0
+    """How many moves they made."""
     reached: Counter[str] = field(factory=Counter)
     """In how many examples each property held."""
     fired: Counter[str] = field(factory=Counter)
-    missed: tuple[Property[Any], ...] = ()
+    """How often each rule was put to the test."""
     mismatch: Mismatch | None = None
-    verdict: Verdict = Verdict.NOT_JUDGED
+    verdict: Verdict = Verdict.UNFINISHED
     seconds: float = 0.0
+
+    @property
+    def missed(self) -> tuple[Property[Any], ...]:
+        """What is to be reached, and was not."""
+        return tuple(each for each in self.to_reach if not self.reached[each.name])
+
+
+class _TimeIsUp(BaseException):
+    """Ends a batch; no Exception, which Hypothesis would take for a failure of the example."""
 
 
 def run(bench: Bench, target: Target[Any], budget: Budget, on_example: Callable[[Result], object] = bool) -> Result:
     """Run a machine against a target. `on_example` is told the result so far after every example."""
-    to_reach = applicable(bench.sometimes, target)
-    result = Result(budget.seed, len(to_reach))
+    result = Result(budget.seed, budget.examples, applicable(bench.sometimes, target))
     started_s = time.monotonic()
-    for batch in range(BATCHES_MAX if budget.seconds is None else 2**31):
-        _run_batch(bench, target, budget.examples, budget.seed + batch, result, on_example)
+
+    def on_session(session: Session[Any]) -> bool:
+        if result.mismatch is not None:  # Hypothesis plays it again, to make sure
+            return True
+        _add(result, session)
         result.seconds = time.monotonic() - started_s
-        result.missed = tuple(each for each in to_reach if not result.reached[each.name])
-        if result.mismatch is not None:
-            break
-        if budget.seconds is not None:
-            if result.seconds >= budget.seconds:
-                break
-        elif not (budget.judged and result.missed):
-            break
-    result.verdict = _verdict(result, budget)
-    if result.mismatch is not None:
-        _shrink(bench, target, result)
+        on_example(result)
+        if result.mismatch is None and budget.seconds is not None and result.seconds >= budget.seconds:
+            raise _TimeIsUp
+        return result.mismatch is not None
+
+    with suppress(_TimeIsUp):
+        while _goes_on(result, budget):
+            result.batches += 1
+            _run_batch(bench, target, budget.examples, budget.seed + result.batches - 1, on_session)
+    if result.mismatch is None:
+        result.verdict = _verdict(result)
+    else:
+        result.seed = budget.seed + result.batches - 1
+        _shrink(bench, target, result, result.mismatch)
     result.seconds = time.monotonic() - started_s
     return result
 
@@ -119,42 +139,44 @@ def replayed(bench: Bench, target: Target[Any], moves: Moves) -> Mismatch | None
     return None
 
 
-def _shrink(bench: Bench, target: Target[Any], result: Result) -> None:
+def _shrink(bench: Bench, target: Target[Any], result: Result, found: Mismatch) -> None:
     def play(moves: Moves) -> Mismatch | None:
         try:
             return replayed(bench, target, moves)
         except ImpossibleStory:
             return None
 
-    assert result.mismatch is not None  # noqa: S101  there is something to shrink
-    shrunk = shortest(result.mismatch, play, bench.simpler)
+    shrunk = shortest(found, play, bench.simpler)
     result.verdict = Verdict.BROKEN if shrunk else Verdict.FLAKY
-    result.mismatch = shrunk or result.mismatch
+    result.mismatch = shrunk or found
 
 
-def _verdict(result: Result, budget: Budget) -> Verdict:
+def _goes_on(result: Result, budget: Budget) -> bool:
+    """Is there to be another batch?"""
     if result.mismatch is not None:
-        return Verdict.BROKEN
+        return False
+    if budget.seconds is not None or not result.batches:
+        return True
+    return bool(result.missed) and budget.examples >= EXAMPLES and result.batches < BATCHES_MAX
+
+
+def _verdict(result: Result) -> Verdict:
+    """What a run without a difference came to; the batch in which its time ended is a batch too."""
     if not result.missed:
         return Verdict.HOLDS
-    return Verdict.VACUOUS if budget.judged else Verdict.NOT_JUDGED
+    return Verdict.VACUOUS if result.batches * result.batch >= BATCHES_MAX * EXAMPLES else Verdict.NOT_JUDGED
 
 
 def _run_batch(
-    bench: Bench,
-    target: Target[Any],
-    examples: int,
-    batch_seed: int,
-    result: Result,
-    on_example: Callable[[Result], object],
+    bench: Bench, target: Target[Any], examples: int, batch_seed: int, on_session: Callable[[Session[Any]], bool]
 ) -> None:
+    """Run the machine once. `on_session` is told of every session that has ended, and tells whether one differed."""
     sessions: list[Session[Any]] = []
 
     def begin() -> Session[Any]:
         if sessions:
-            _add(result, sessions.pop())
-            on_example(result)
-        sessions.append(bench.session(target))
+            on_session(sessions[-1])
+        sessions[:] = [bench.session(target)]
         return sessions[-1]
 
     def machine() -> RuleBasedStateMachine:
@@ -164,13 +186,11 @@ def _run_batch(
     with with_reporter(_silent):
         try:
             run_state_machine_as_test(machine, settings=_settings(examples))  # type: ignore[arg-type]  # a factory will do
-        except Mismatch as mismatch:
-            result.mismatch = mismatch
-        except Flaky as flaky:
-            result.mismatch = _first_mismatch(flaky)
-    if sessions:
-        _add(result, sessions.pop())
-    on_example(result)
+        except (Mismatch, Flaky):
+            if not on_session(sessions[-1]):
+                raise
+        else:
+            on_session(sessions[-1])
 
 
 def _add(result: Result, session: Session[Any]) -> None:
@@ -178,18 +198,7 @@ def _add(result: Result, session: Session[Any]) -> None:
     result.steps += len(session.story)
     result.reached.update(session.reached)
     result.fired.update(session.fired)
-
-
-def _first_mismatch(error: BaseException) -> Mismatch:
-    """Find the difference that was seen but did not show again. Raises the error if there was none."""
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, Mismatch):
-            return each
-        if each is not None:
-            waiting += [*getattr(each, "exceptions", ()), each.__cause__, each.__context__]
-    raise error
+    result.mismatch = session.mismatch
 
 
 def _silent(_: object) -> None:

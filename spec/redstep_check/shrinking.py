@@ -2,8 +2,10 @@
 Shrinking: from a story that shows a difference to the shortest one that does.
 
 Moves carry their own time and arguments, so any of them can be left out or made simpler without a meaning to repair. First
-moves are left out, in ever smaller runs; then each guard offers simpler variants of the whole; both again until nothing helps.
-Stories are ordered by the number of calls and clock moves, then by the length of their text, then by the text.
+moves are left out, in ever smaller runs; then moves become what their neighbours are; then each guard offers simpler variants
+of the whole; all again until nothing helps.
+Stories are ordered by the number of calls and clock moves, then by how many different moves there are, then by the length of
+their text, then by the text.
 """
 
 import json
@@ -28,10 +30,11 @@ def length(moves: Sequence[Any]) -> int:
     return len(moves) + len(clock_moves)
 
 
-def weight(moves: Moves) -> tuple[int, int, str]:
+def weight(moves: Moves) -> tuple[int, int, int, str]:
     """What is made as small as possible."""
-    text = json.dumps([_pruned(encoded(move)) for move in moves])
-    return (length(moves), len(text), text)
+    texts = [json.dumps(_pruned(encoded(move))) for move in moves]
+    text = "\n".join(texts)
+    return (length(moves), len(set(texts)), len(text), text)
 
 
 def shortest(mismatch: Mismatch, play: Play, simpler: Simpler) -> Mismatch | None:
@@ -64,6 +67,9 @@ def _variants(moves: Moves, simpler: Simpler) -> Iterator[Moves]:
         for start in reversed(range(0, len(moves) - size + 1, max(1, size // 2))):
             yield moves[:start] + moves[start + size :]
         size //= 2
+    for place in range(1, len(moves)):
+        yield (*moves[:place], moves[place - 1], *moves[place + 1 :])
+        yield (*moves[: place - 1], moves[place], *moves[place:])
     yield from simpler(moves)
 
 

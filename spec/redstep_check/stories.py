@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import instance_of, min_len
 
 from redstep_check.lockstep import Mismatch
 
@@ -27,21 +28,29 @@ class BadStory(ValueError):
 class Story:
     """A difference between a target and the specification, and the moves that show it."""
 
-    guard: str
-    engine: str
-    client: str
+    guard: str = field(validator=instance_of(str))
+    engine: str = field(validator=instance_of(str))
+    client: str = field(validator=instance_of(str))
     """Which way into the implementation: a client's name, `naive`, or `module:name`."""
-    seed: int
-    rule: str
-    difference: str
-    moves: tuple[Any, ...]
+    seed: int = field(validator=instance_of(int))
+    examples: int = field(validator=instance_of(int))
+    """Of the batch that found it."""
+    rule: str = field(validator=instance_of(str))
+    difference: str = field(validator=instance_of(str))
+    moves: tuple[Any, ...] = field(validator=[instance_of(tuple), min_len(1)])
 
 
-def story_of(mismatch: Mismatch, *, guard: str, engine: str, client: str, seed: int) -> Story:
+def story_of(mismatch: Mismatch, *, guard: str, engine: str, client: str, seed: int, examples: int) -> Story:
     """Make a story of a difference."""
-    moves = tuple(told.move for told in mismatch.story)
     return Story(
-        guard=guard, engine=engine, client=client, seed=seed, rule=mismatch.rule, difference=str(mismatch), moves=moves
+        guard=guard,
+        engine=engine,
+        client=client,
+        seed=seed,
+        examples=examples,
+        rule=mismatch.rule,
+        difference=str(mismatch),
+        moves=tuple(told.move for told in mismatch.story),
     )
 
 
@@ -60,11 +69,13 @@ def load(path: Path, kinds: Mapping[str, type]) -> Story:
     """Read a story; `kinds` are the classes of its guard's moves, by name. Raises BadStory, OSError."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("format") != FORMAT:
-            raise BadStory(f"{path}: not of the format {FORMAT}")
-        moves = tuple(decoded(move, kinds) for move in content.pop("moves"))
-        return Story(moves=moves, **content)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
+        raise BadStory(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        raise BadStory(f"{path}: not of the format {FORMAT}")
+    try:
+        return Story(**{**content, "moves": decoded(content["moves"], kinds)})
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise BadStory(f"{path}: not a story of this version ({type(error).__name__}: {error})") from error
 
 

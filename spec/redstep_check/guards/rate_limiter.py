@@ -1,7 +1,7 @@
 """
 The rate limiter in lockstep: its moves, and what is compared.
 
-Features of a target beyond an acquire of cost 1 under one limit: `cost`, `request_id`, `region`, `several` (limits at once),
+Features of a target beyond an acquire of cost 1 under one limit: `cost`, `dear` (a call takes no longer when it costs more), `request_id`, `region`, `several` (limits at once),
 `peek`, `reset`, `misuse` (bad arguments are told apart), `stored` (what is stored can be read and removed).
 """
 
@@ -90,6 +90,8 @@ class RateLimiterSession(Session[Move]):
                 self._removed.add((name, window_ms))
                 self._raw.pop((name, window_ms), None)
                 self.story.append(Told(move, None, None))
+            case _:
+                raise ImpossibleStory(f"{move!r} is no move")
 
     def _call(self, call: spec.Call, fates: tuple[Fate, ...]) -> None:
         if call.now_ms < self._floor_ms:
@@ -97,7 +99,7 @@ class RateLimiterSession(Session[Move]):
         before = self.logs.get(call.name, spec.INITIAL)
         after, outcome = expected(before, call, fates)
         started_s = time.monotonic()
-        answer = self.target.call(call, fates)
+        answer = self.ask(call, fates)
         ended_s = time.monotonic()
         self.story.append(Told(Called(call, fates), outcome, answer))
         transition = Transition(
@@ -155,7 +157,8 @@ class RateLimiterSession(Session[Move]):
             try:
                 stored = self.target.stored(*key)
             except Unreadable as error:
-                raise Mismatch("RL-0", "what is stored", "the documented form", str(error)) from error
+                rule = "RL-0" if transition.after != transition.before else blame(transition)
+                raise Mismatch(rule, "what is stored", "the documented form", str(error)) from error
             if stored is not None:
                 self._compare_log(key, stored, blame(transition))
                 self._compare_ttl(key, stored, read_s)

@@ -67,6 +67,11 @@ class RateLimiterMachine(RuleBasedStateMachine):
     def change_the_window(self, window_ms: int) -> None:
         self.limits = (evolve(self.limits[0], window_ms=window_ms),)
 
+    @precondition(lambda self: "dear" in self.can)
+    @rule(limit=st.sampled_from((MAX_INTEGER, MAX_INTEGER // 2 + 1, MAX_INTEGER // 3)))
+    def raise_the_limit_to_the_utmost(self, limit: int) -> None:
+        self.limits = (evolve(self.limits[0], limit=limit), *self.limits[1:])
+
     @precondition(lambda self: "several" in self.can)
     @rule(limit=small_limits, longer_ms=st.integers(1, 20))
     def add_a_second_limit(self, limit: int, longer_ms: int) -> None:

@@ -24,6 +24,8 @@ class Fault:
     """A script (`name.lua`) or a module of `redstep`."""
     old: str
     new: str
+    variant: str = "zset"
+    """What of the implementation it is planted in."""
 
 
 class NotPlanted(AssertionError):
@@ -77,6 +79,10 @@ def _hashable(value: object) -> bool:
 
 def _acquire(name: str, rule: str, old: str, new: str) -> Fault:
     return Fault(name=name, rule=rule, file="rate_limiter_zset_acquire.lua", old=old, new=new)
+
+
+def _packed(name: str, rule: str, old: str, new: str) -> Fault:
+    return Fault(name=name, rule=rule, file="rate_limiter_packed_acquire.lua", old=old, new=new, variant="packed")
 
 
 def _python(name: str, rule: str, module: str, old: str, new: str) -> Fault:
@@ -153,7 +159,9 @@ RATE_LIMITER_FAULTS = (
         old="redis.call('UNLINK', unpack(KEYS))\n",
         new="",
     ),
-    _python("window not in the key", "RL-6", "rate_limiter", ":{limit.window_ms}:zset", ":zset"),
+    _python(
+        "window not in the key", "RL-6", "rate_limiter", ":{limit.window_ms}:{self.representation}", ":{self.representation}"
+    ),
     _python("cost zero sent", "CM-9", "rate_limiter", 'checked_integer("cost", cost, 1,', 'checked_integer("cost", cost, 0,'),
     _python(
         "two limits of one window accepted",
@@ -166,5 +174,48 @@ RATE_LIMITER_FAULTS = (
     _python("blind resend after a lost reply", "CM-4", "protocols", "RESENDS_MAX if request.idempotent else 0", "RESENDS_MAX"),
     _python(
         "an unknown outcome called definite", "CM-9", "protocols", "definite=not maybe_executed", "definite=error.definite"
+    ),
+    _packed("packed: edge off by one", "RL-1", "if newest <= horizon then", "if newest < horizon then"),
+    _packed("packed: edge off by one in the ring", "RL-1", "if its_stamp > horizon then", "if its_stamp >= horizon then"),
+    _packed("packed: no TTL", "RL-8", "    call('PEXPIRE', key, stamp + window - now + DAY_MS)\n", ""),
+    _packed("packed: TTL in seconds", "RL-8", "call('PEXPIRE',", "call('EXPIRE',"),
+    _packed("packed: TTL from the stamp", "CM-3", "stamp + window - now + DAY_MS", "window + DAY_MS"),
+    _packed(
+        "packed: denied call charged", "RL-3", "if binding > 0 then\n", "if binding > 0 then\n  call('APPEND', KEYS[1], 'x')\n"
+    ),
+    _packed("packed: time backward", "RL-5", "local stamp = newest > now and newest or now", "local stamp = now"),
+    _packed(
+        "packed: cold start never ending",
+        "RL-9",
+        "local is_cold, in_force = stamp < warm_at",
+        "local is_cold, in_force = warm_at > 0",
+    ),
+    _packed(
+        "packed: cold start one ms long",
+        "RL-9",
+        "local is_cold, in_force = stamp < warm_at",
+        "local is_cold, in_force = stamp <= warm_at",
+    ),
+    _packed(
+        "packed: cost above the cold limit admitted",
+        "RL-6",
+        "  if used + cost > in_force then\n",
+        "  if used + math.min(cost, in_force) > in_force then\n",
+    ),
+    _packed(
+        "packed: retry_after one short", "RL-4", "remaining, longest_wait, its_used", "remaining, longest_wait - 1, its_used"
+    ),
+    _packed("packed: retry_after of the oldest", "RL-4", "return before_stamp + window", "return head_stamp + window"),
+    _packed(
+        "packed: retry_after beyond the cold start", "RL-4", "at = math.max(at, warm_at)", "at = math.max(at, warm_at + 1)"
+    ),
+    _packed("packed: cost counted once", "RL-2", "stamp, total + cost, head_stamp", "stamp, total + 1, head_stamp"),
+    _packed("packed: ring never grows", "RL-2", "if count < slots and", "if slots > 0 and"),
+    _packed("packed: the dead forgotten on growing", "RL-2", "total_before - head_total)", "total_before)"),
+    _packed(
+        "packed: only the first limit charged",
+        "RL-15",
+        "local scarcest, its_remaining\nfor i = 1, logs do",
+        "local scarcest, its_remaining\nfor i = 1, 1 do",
     ),
 )

@@ -1,25 +1,25 @@
 """The shipped rate limiter as a target: its protocols under the checking driver, and its clients, sync and asyncio."""
 
 import asyncio
-import re
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import attrs
 
 from redstep import clients, rate_limiter
-from redstep.errors import Corrupt, Misuse, Unavailable
-from redstep_check.binding import Answer, Answered, Broke, Misused, Stored, Target, Unreadable, session_prefix
+from redstep.errors import Misuse, Unavailable, UnexpectedReply
+from redstep_check.binding import Answer, Answered, Broke, Misused, Stored, Target, Unsupported, session_prefix
 from redstep_check.engines import Engine
 from redstep_check.faults import FaultProxy, notice_endings
 from redstep_check.targets.checking_driver import CheckingDriver
+from redstep_check.targets.stored_logs import read_packed, read_zset
 from redstep_spec import rate_limiter as spec
 from redstep_spec.delivery import Failed, Fate, Unknown
 
-MEMBER = re.compile(rb"(?P<at>\d+)-\d+|id:\d+:(?P<id>.+)", re.DOTALL)
+FEATURES = frozenset({"cost", "region", "several", "peek", "reset", "misuse", "stored"})
 
 
 def answer(run: Callable[[], Any]) -> Answer:
@@ -30,7 +30,7 @@ def answer(run: Callable[[], Any]) -> Answer:
         return Misused(error.argument)
     except Unavailable as error:
         return Failed() if error.definite else Unknown()
-    except Corrupt as error:
+    except UnexpectedReply as error:
         return Broke(str(error), "CM-8")
     except Exception as error:  # noqa: BLE001  whatever else is raised, no rule allows it
         return Broke(repr(error))
@@ -38,14 +38,17 @@ def answer(run: Callable[[], Any]) -> Answer:
 
 
 class ShippedRateLimiter(Target[spec.Call]):
-    """What the shipped targets share: how its arguments are made, and the abstraction function of its sorted sets."""
+    """What the shipped targets share: how its arguments are made, and how what it stores is read."""
 
-    features = frozenset({"cost", "request_id", "region", "several", "peek", "reset", "misuse", "stored"})
-
-    def __init__(self, engine: Engine, module: ModuleType = rate_limiter) -> None:
+    def __init__(self, engine: Engine, representation: str, module: ModuleType = rate_limiter) -> None:
         self.engine = engine
+        self.representation = representation
+        self.features = FEATURES | ({"request_id"} if representation == rate_limiter.ZSET else {"dear"})
         self.module: Any = module
         self.client = engine.client()
+        if representation == rate_limiter.PACKED and not self.client.eval("return struct and 1 or 0", 0):
+            self.client.close()
+            raise Unsupported(f"the Lua of {engine.name} lacks `struct`, which `packed` needs")
         self.prefix = engine.prefix
 
     def begin(self) -> None:
@@ -63,24 +66,15 @@ class ShippedRateLimiter(Target[spec.Call]):
 
     def key(self, name: str, window_ms: int) -> str:
         """The key of a log."""
-        [key] = self.module.Policy(limits=self.module.Limit(1, window_ms), prefix=self.prefix).keys(name)
+        limit = self.module.Limit(1, window_ms)
+        [key] = self.module.Policy(limits=limit, representation=self.representation, prefix=self.prefix).keys(name)
         return str(key)
 
     def stored(self, *key: Any) -> Stored:
-        """The abstraction function: from a sorted set of units to the cost at each instant under each request id."""
-        name, window_ms = key
-        log = self.key(name, window_ms)
-        both = self.client.pipeline()
-        both.zrange(log, 0, -1, withscores=True)
-        both.pttl(log)
-        entries: list[tuple[bytes, float]]
-        entries, ttl_ms = both.execute()
-        newest_ms = int(entries[-1][1]) if entries else 0
-        state: Counter[tuple[int, str | None]] = Counter()
-        for member, score in entries:
-            if score > newest_ms - window_ms:
-                state[unit(member, score)] += 1
-        return Stored(state, len(entries), None if ttl_ms < 0 else ttl_ms, tuple(entries))
+        """Read a log through the abstraction function of its representation."""
+        _, window_ms = key
+        read = read_packed if self.representation == rate_limiter.PACKED else read_zset
+        return read(self.client, self.key(*key), window_ms)
 
     def remove(self, *key: Any) -> None:
         """Delete a log, as its TTL would."""
@@ -91,19 +85,11 @@ class ShippedRateLimiter(Target[spec.Call]):
         self.client.close()
 
 
-def unit(member: bytes, score: float) -> tuple[int, str | None]:
-    """Read one unit of cost: when it was admitted, and under which request id. Raises Unreadable."""
-    parts = MEMBER.fullmatch(member)
-    if parts is None or score != int(score) or (parts["at"] and int(parts["at"]) != score):
-        raise Unreadable(f"member {member!r} at score {score}")
-    return int(score), parts["id"].decode() if parts["id"] else None
-
-
 class ProtocolTarget(ShippedRateLimiter):
     """The shipped protocols under the checking driver."""
 
-    def __init__(self, engine: Engine, module: ModuleType = rate_limiter) -> None:
-        super().__init__(engine, module)
+    def __init__(self, engine: Engine, representation: str, module: ModuleType = rate_limiter) -> None:
+        super().__init__(engine, representation, module)
         self.fates = frozenset(Fate) if engine.owned else frozenset(Fate) - {Fate.FLUSHED}
         self.driver = CheckingDriver(client=self.client, flush_scripts=engine.flush_scripts)
 
@@ -113,12 +99,14 @@ class ProtocolTarget(ShippedRateLimiter):
         self.driver.executions.clear()
         told = answer(lambda: self.driver.run(self.protocol(call), fates))
         if isinstance(told, Misused) and self.driver.executions:
-            return Broke(f"{told.argument} is refused only after a command was sent")
+            return Broke(f"{told.argument} is refused only after a command was sent", "CM-9")
         return told
 
     def protocol(self, call: spec.Call) -> Any:
         """The protocol of a call."""
-        policy = self.module.Policy(limits=self.limits(call), region=self.region(call), prefix=self.prefix)
+        policy = self.module.Policy(
+            limits=self.limits(call), region=self.region(call), representation=self.representation, prefix=self.prefix
+        )
         match call:
             case spec.Acquire():
                 return self.module.acquire(policy, call.name, call.cost, call.request_id)
@@ -131,8 +119,8 @@ class ProtocolTarget(ShippedRateLimiter):
 class ClientTarget(ShippedRateLimiter):
     """A client that ships. Where the kit owns a real engine, its faults are real: a proxy does them to its connections."""
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
+    def __init__(self, engine: Engine, representation: str) -> None:
+        super().__init__(engine, representation)
         self.now_ms = 0
         self.proxy = FaultProxy(engine.address) if engine.owned and engine.address else None
         if self.proxy:
@@ -155,6 +143,7 @@ class ClientTarget(ShippedRateLimiter):
         return {
             "limits": self.limits(call),
             "region": self.region(call),
+            "representation": self.representation,
             "prefix": self.prefix,
             "clock": lambda: self.now_ms,
         }
@@ -169,8 +158,8 @@ class ClientTarget(ShippedRateLimiter):
 class SyncTarget(ClientTarget):
     """`redstep.RateLimiter`."""
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
+    def __init__(self, engine: Engine, representation: str) -> None:
+        super().__init__(engine, representation)
         self._redis = self.proxy.client() if self.proxy else engine.client()
 
     def make(self, call: spec.Call) -> object:
@@ -194,8 +183,8 @@ class SyncTarget(ClientTarget):
 class AsyncTarget(ClientTarget):
     """`redstep.AsyncRateLimiter`, on an event loop that lives as long as the target."""
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
+    def __init__(self, engine: Engine, representation: str) -> None:
+        super().__init__(engine, representation)
         self._redis = self.proxy.async_client() if self.proxy else engine.async_client()
         self._runner = asyncio.Runner()
 
@@ -220,3 +209,11 @@ class AsyncTarget(ClientTarget):
         self._runner.run(self._redis.aclose())
         self._runner.close()
         super().close()
+
+
+CLIENTS = {
+    f"{representation}/{client}": partial(target, representation=representation)
+    for representation in rate_limiter.REPRESENTATIONS
+    for client, target in (("protocol", ProtocolTarget), ("sync", SyncTarget), ("asyncio", AsyncTarget))
+}
+"""Every way into the shipped limiter: a representation, and how it is driven."""

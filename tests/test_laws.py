@@ -80,7 +80,7 @@ def test_a_key_of_another_type_is_corrupt_and_stays_as_it_is(engine: Engine, kin
     with pytest.raises(redis.ResponseError, match=r"^ECORRUPT log"):
         client.eval(ACQUIRE, 1, "log", *GOOD_ARGS)
     with pytest.raises(redis.ResponseError, match=r"^ECORRUPT log"):
-        client.eval(rate_limiter.PEEK.text, 1, "log", "1000", "0", "10", "5", "5")
+        client.eval(rate_limiter.ZSET_PEEK.text, 1, "log", "1000", "0", "10", "5", "5")
     assert client.type("log") == before
 
 

@@ -4,11 +4,9 @@ import asyncio
 import contextlib
 import inspect
 import logging
-import random
-import secrets
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import redis.asyncio
@@ -21,7 +19,10 @@ from redstep.driving import (
     Run,
     Words,
     after_sending,
+    at_once,
     before_sending,
+    checked_client,
+    checked_clock,
     command,
     never_retrying,
 )
@@ -29,12 +30,10 @@ from redstep.scripts import Script
 from redstep.wishes import (
     Announce,
     CallScript,
-    DrawBytes,
-    DrawInteger,
     Protocol,
-    ReadClock,
     RunWork,
     Sleep,
+    Store,
     Wish,
 )
 
@@ -46,10 +45,22 @@ class AsyncDriver:
     """Runs protocols against a store; safe to share between the tasks of one event loop.
 
     `clock` is what placeholders for now are filled with, in ms; None leaves it to the engine, which is what services want.
+    `elsewhere` are the clients of other stores that requests may be for; a store without one is where the first client is.
     """
 
-    def __init__(self, client: redis.asyncio.Redis, *, clock: Callable[[], int] | None = None) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        client: redis.asyncio.Redis,
+        *,
+        clock: Callable[[], int] | None = None,
+        elsewhere: Mapping[Store, redis.asyncio.Redis] | None = None,
+    ) -> None:
+        checked_client("client", client, redis.asyncio.Redis)
+        self._elsewhere = {
+            store: AsyncDriver(checked_client(f"{store.value}_client", other, redis.asyncio.Redis), clock=clock)
+            for store, other in (elsewhere or {}).items()
+        }
+        self._clock = checked_clock(clock)
         self._pool = never_retrying(client.connection_pool)
         self._owns_pool = self._pool is not client.connection_pool
         self._talking: set[asyncio.Task[Any]] = set()
@@ -59,9 +70,13 @@ class AsyncDriver:
         """Close the connections that this driver opened; the caller's stay."""
         if self._owns_pool:
             await self._pool.disconnect()
+        for driver in self._elsewhere.values():
+            await driver.close()
 
-    async def load(self, scripts: Iterable[Script]) -> None:
-        """Put scripts into the engine ahead of time. Raises Unavailable, ServiceOverloaded."""
+    async def load(self, scripts: Sequence[Script]) -> None:
+        """Put scripts into the engine ahead of time, here and elsewhere. Raises Unavailable, ServiceOverloaded."""
+        for driver in self._elsewhere.values():
+            await driver.load(scripts)
         for script in scripts:
             await self._apart(self._load(script))
 
@@ -97,20 +112,16 @@ class AsyncDriver:
 
     async def _carry_out(self, wish: Wish) -> object:
         match wish:
-            case CallScript():
-                return await self._apart(self._call(wish))
+            case CallScript(store=store):
+                return await self._elsewhere.get(store, self).call_script(wish)
             case Sleep(ms):
                 await asyncio.sleep(ms / 1000)
-            case ReadClock():
-                return time.monotonic_ns() // 1_000_000
-            case DrawInteger(least, most):
-                return random.randint(least, most)  # noqa: S311  jitter is no secret
-            case DrawBytes(size):
-                return secrets.token_bytes(size)
             case RunWork(work):
                 return await _awaited(work())
             case Announce(listeners, event):
                 await self._announce(listeners, event)
+            case _:
+                return at_once(wish)
         return None
 
     async def _announce(self, listeners: tuple[Callable[[Any], Any], ...], event: object) -> None:
@@ -149,6 +160,10 @@ class AsyncDriver:
             await self._exchange(connection, ("SCRIPT LOAD", script.text.encode()))
         finally:
             await self._release(connection)
+
+    async def call_script(self, request: CallScript) -> object:
+        """Have a script executed here. Raises Unavailable, Corrupt, ServiceOverloaded."""
+        return await self._apart(self._call(request))
 
     async def _call(self, request: CallScript) -> object:
         connection = await self._connection()

@@ -10,26 +10,31 @@ The two differ by `await` alone: what they do is one protocol.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Self
 
 import redis
 import redis.asyncio
 
-from redstep import rate_limiter
+from redstep import rate_limiter, regions
 from redstep.asyncio_driver import AsyncDriver
-from redstep.rate_limiter import PACKED, Decision, Limit, Policy, Region, Usage
+from redstep.rate_limiter import PACKED, Decision, Limit, Region, Usage
 from redstep.sync_driver import SyncDriver
+from redstep.wishes import Store
 
 
 class RateLimiter:
     """Admits at most so much in any window, across all processes that share a Redis. Safe to share between threads.
 
     `limits`  one Limit, or several of different windows: a call is admitted by all of them or charged to none.
+    `global_limits`  are asked when the region's own deny: a call is admitted if they have room. See `redstep.regions`.
+    `global_client`  for the deployment that all regions share; by default they are kept where the region's own are.
+    `cache_denials`  repeats a denial for as long as it holds, without asking the engine; see `redstep.denials`.
     `region`  makes limits start cold; see `start_region`.
     `representation`  `packed` (the default) or `zset`; see `redstep.rate_limiter`.
     `prefix`  what all keys start with.
     `clock`   ms; for tests. By default the engine's own clock decides, so that clients' clocks do not matter.
 
-    Raises Misuse for a bad argument.
+    As a context manager it closes itself at the end. Raises Misuse for a bad argument.
     """
 
     def __init__(
@@ -37,33 +42,50 @@ class RateLimiter:
         client: redis.Redis,
         limits: Limit | Iterable[Limit],
         *,
+        global_limits: Limit | Iterable[Limit] | None = None,
+        global_client: redis.Redis | None = None,
+        cache_denials: bool = False,
         region: Region | None = None,
         representation: str = PACKED,
         prefix: str = "redstep:",
         clock: Callable[[], int] | None = None,
     ) -> None:
-        self._policy = Policy(limits=limits, region=region, representation=representation, prefix=prefix)
-        self._driver = SyncDriver(client, clock=clock)
+        elsewhere = {} if global_client is None else {Store.GLOBAL: global_client}
+        self._driver = SyncDriver(client, clock=clock, elsewhere=elsewhere)
+        self._regional = regions.plan(
+            limits,
+            global_limits=global_limits,
+            cache_denials=cache_denials,
+            region=region,
+            representation=representation,
+            prefix=prefix,
+        )
 
     def acquire(self, name: str, cost: int = 1, *, request_id: str | None = None) -> Decision:
-        """Ask whether a call may proceed, and charge it if so. See `redstep.rate_limiter.acquire`."""
-        return self._driver.run(rate_limiter.acquire(self._policy, name, cost, request_id))
+        """Ask whether a call may proceed, and charge it if so. See `redstep.regions.acquire`."""
+        return self._driver.run(regions.acquire(self._regional, name, cost, request_id))
 
     def peek(self, name: str) -> Usage:
         """Ask how much is left, without using any."""
-        return self._driver.run(rate_limiter.peek(self._policy, name))
+        return self._driver.run(rate_limiter.peek(self._regional.local, name))
 
     def reset(self, name: str) -> None:
         """Forget what was admitted under this name."""
-        self._driver.run(rate_limiter.reset(self._policy, name))
+        self._driver.run(regions.reset(self._regional, name))
 
     def load(self) -> None:
         """Put the scripts into the engine ahead of the first call; they are found again by themselves if it forgets them."""
-        self._driver.load(rate_limiter.scripts_of(self._policy.representation))
+        self._driver.load(rate_limiter.scripts_of(self._regional.local.representation))
 
     def close(self) -> None:
         """Close the connections that this limiter opened; the client's own stay."""
         self._driver.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class AsyncRateLimiter:
@@ -74,40 +96,65 @@ class AsyncRateLimiter:
         client: redis.asyncio.Redis,
         limits: Limit | Iterable[Limit],
         *,
+        global_limits: Limit | Iterable[Limit] | None = None,
+        global_client: redis.asyncio.Redis | None = None,
+        cache_denials: bool = False,
         region: Region | None = None,
         representation: str = PACKED,
         prefix: str = "redstep:",
         clock: Callable[[], int] | None = None,
     ) -> None:
-        self._policy = Policy(limits=limits, region=region, representation=representation, prefix=prefix)
-        self._driver = AsyncDriver(client, clock=clock)
+        elsewhere = {} if global_client is None else {Store.GLOBAL: global_client}
+        self._driver = AsyncDriver(client, clock=clock, elsewhere=elsewhere)
+        self._regional = regions.plan(
+            limits,
+            global_limits=global_limits,
+            cache_denials=cache_denials,
+            region=region,
+            representation=representation,
+            prefix=prefix,
+        )
 
     async def acquire(self, name: str, cost: int = 1, *, request_id: str | None = None) -> Decision:
-        """Ask whether a call may proceed, and charge it if so. See `redstep.rate_limiter.acquire`."""
-        return await self._driver.run(rate_limiter.acquire(self._policy, name, cost, request_id))
+        """Ask whether a call may proceed, and charge it if so. See `redstep.regions.acquire`."""
+        return await self._driver.run(regions.acquire(self._regional, name, cost, request_id))
 
     async def peek(self, name: str) -> Usage:
         """Ask how much is left, without using any."""
-        return await self._driver.run(rate_limiter.peek(self._policy, name))
+        return await self._driver.run(rate_limiter.peek(self._regional.local, name))
 
     async def reset(self, name: str) -> None:
         """Forget what was admitted under this name."""
-        await self._driver.run(rate_limiter.reset(self._policy, name))
+        await self._driver.run(regions.reset(self._regional, name))
 
     async def load(self) -> None:
         """Put the scripts into the engine ahead of the first call; they are found again by themselves if it forgets them."""
-        await self._driver.load(rate_limiter.scripts_of(self._policy.representation))
+        await self._driver.load(rate_limiter.scripts_of(self._regional.local.representation))
 
     async def close(self) -> None:
         """Close the connections that this limiter opened; the client's own stay."""
         await self._driver.close()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
 
 def start_region(client: redis.Redis, name: str, *, cold_ms: int = 300_000, percent: int = 50) -> Region:
     """Make the region that starts now, on the engine's clock. Do it once, when the service starts."""
-    return SyncDriver(client).run(rate_limiter.start_region(name, cold_ms, percent))
+    driver = SyncDriver(client)
+    try:
+        return driver.run(rate_limiter.start_region(name, cold_ms, percent))
+    finally:
+        driver.close()
 
 
 async def async_start_region(client: redis.asyncio.Redis, name: str, *, cold_ms: int = 300_000, percent: int = 50) -> Region:
     """`start_region` for asyncio."""
-    return await AsyncDriver(client).run(rate_limiter.start_region(name, cold_ms, percent))
+    driver = AsyncDriver(client)
+    try:
+        return await driver.run(rate_limiter.start_region(name, cold_ms, percent))
+    finally:
+        await driver.close()

@@ -7,9 +7,15 @@ every error that the engine itself replies, is definite. So drivers take a conne
 
 import contextlib
 import queue
+import random
+import secrets
+import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+import redis
+import redis.asyncio
+import redis.cluster
 from attrs import frozen
 from redis.exceptions import (
     ConnectionError,  # noqa: A004  redis-py's own, which is no OSError
@@ -19,9 +25,12 @@ from redis.exceptions import (
 )
 
 from redstep.errors import Corrupt, Misuse, RedstepError, ServiceOverloaded, Unavailable
-from redstep.wishes import NOW, CallScript, Protocol, Sleep, Wish
+from redstep.wishes import NOW, CallScript, DrawBytes, DrawInteger, Protocol, ReadClock, Sleep, Wish
 
 T = TypeVar("T")
+Client = TypeVar("Client", redis.Redis, redis.asyncio.Redis)
+Clock = Callable[[], int]
+"""Tells the time, in ms."""
 Pool = TypeVar("Pool", bound=Any)
 Words = tuple[str | bytes | int, ...]
 """A command, as it is sent."""
@@ -97,6 +106,17 @@ class Run(Generic[T]):
             self.wish, self._result = None, Raised(error)
 
 
+def at_once(wish: ReadClock | DrawInteger | DrawBytes) -> object:
+    """Carry out a wish that nobody has to wait for."""
+    match wish:
+        case ReadClock():
+            return time.monotonic_ns() // 1_000_000
+        case DrawInteger(least, most):
+            return random.randint(least, most)  # noqa: S311  jitter is no secret
+        case DrawBytes(size):
+            return secrets.token_bytes(size)
+
+
 def command(request: CallScript, how: str, now_ms: int | None) -> Words:
     """Spell a request out: `how` is EVALSHA or EVAL, `now_ms` an explicit clock or None for the engine's own.
 
@@ -143,6 +163,29 @@ def replied(error: RedisError) -> RedstepError:
         return Misuse(detail, "was refused by the script")
     code = f"{error.status_code} " if error.status_code else ""
     return Unavailable(f"the store refused: {code}{error}", definite=True)
+
+
+CLUSTERS = (redis.cluster.RedisCluster, redis.asyncio.RedisCluster)
+ADVICE: dict[type, str] = {
+    redis.Redis: "must be a redis.Redis (AsyncRateLimiter and async_start_region take a redis.asyncio.Redis)",
+    redis.asyncio.Redis: "must be a redis.asyncio.Redis (RateLimiter and start_region take a redis.Redis)",
+}
+
+
+def checked_client(argument: str, client: object, kind: type[Client]) -> Client:
+    """Return a client of the kind that a driver takes, or raise Misuse that says which one that is."""
+    if isinstance(client, kind):
+        return client
+    if isinstance(client, CLUSTERS):
+        raise Misuse(argument, f"{ADVICE[kind]}; a RedisCluster cannot be used, so give a client of one server")
+    raise Misuse(argument, f"{ADVICE[kind]}, not a {type(client).__module__}.{type(client).__qualname__}")
+
+
+def checked_clock(clock: object) -> Clock | None:
+    """Return what tells the time, or None for the engine's own clock."""
+    if clock is None or callable(clock):
+        return clock
+    raise Misuse("clock", f"must be a function that returns ms, or None for the engine's own, not a {type(clock).__name__}")
 
 
 POOL_SETTINGS = (

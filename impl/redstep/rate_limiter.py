@@ -20,7 +20,7 @@ from redstep.arguments import checked_integer, checked_name
 from redstep.errors import Misuse
 from redstep.protocols import integers, send
 from redstep.scripts import Script
-from redstep.wishes import NOW, Argument, CallScript, Protocol
+from redstep.wishes import NOW, Argument, CallScript, Protocol, Store
 
 PACKED_ACQUIRE = scripts.load("rate_limiter_packed_acquire")
 PACKED_PEEK = scripts.load("rate_limiter_packed_peek")
@@ -98,6 +98,12 @@ class Decision:
     """The wait after which nothing counts any more, if nothing else happened."""
     now_ms: int
     """The engine's time at which this was decided."""
+    from_global: bool = False
+    """Whether the global limit admitted what the region's own had denied."""
+    degraded: bool = False
+    """Whether the global limit should have been asked and could not be: this is the region's own denial."""
+    cached: bool = False
+    """Whether this repeats an earlier denial without asking the engine again."""
 
 
 @frozen
@@ -113,6 +119,8 @@ class Usage:
 
 def as_limits(value: Limit | Iterable[Limit]) -> tuple[Limit, ...]:
     """Take one limit or several, of different windows."""
+    if isinstance(value, str) or not isinstance(value, Limit | Iterable):
+        raise Misuse("limits", f"must be a Limit or several, not a {type(value).__name__}")
     limits = (value,) if isinstance(value, Limit) else tuple(value)
     if not limits:
         raise Misuse("limits", "at least one is needed")
@@ -126,7 +134,14 @@ def as_limits(value: Limit | Iterable[Limit]) -> tuple[Limit, ...]:
 
 def as_prefix(value: str) -> str:
     """Take what all keys start with: nothing, or anything that a name may be."""
-    return checked_name("prefix", value) if value else ""
+    return value if value == "" else checked_name("prefix", value)
+
+
+def as_region(value: Region | None) -> Region | None:
+    """Take a region, or none."""
+    if not isinstance(value, Region | None):
+        raise Misuse("region", f"must be a Region, as start_region returns it, or None, not a {type(value).__name__}")
+    return value
 
 
 def as_representation(value: str) -> str:
@@ -141,14 +156,21 @@ class Policy:
     """What a limiter limits and how: its limits, the region whose start counts, the representation, the prefix of its keys."""
 
     limits: tuple[Limit, ...] = field(converter=as_limits)
-    region: Region | None = None
+    region: Region | None = field(default=None, converter=as_region)
     representation: str = field(default=PACKED, converter=as_representation)
     prefix: str = field(default="redstep:", converter=as_prefix)
+    store: Store = Store.HOME
 
     def keys(self, name: str) -> tuple[str, ...]:
         """One log a limit. The name is the hash tag, so they share a slot; the window is part of the key."""
         tag = "{" + checked_name("name", name) + "}"
-        return tuple(f"{self.prefix}rate-limiter:{tag}:{limit.window_ms}:{self.representation}" for limit in self.limits)
+        guard = "rate-limiter" if self.store is Store.HOME else "rate-limiter-global"
+        return tuple(f"{self.prefix}{guard}:{tag}:{limit.window_ms}:{self.representation}" for limit in self.limits)
+
+    @property
+    def cost_most(self) -> int:
+        """The greatest cost that can ever be admitted."""
+        return min(limit.limit for limit in self.limits)
 
     @property
     def warm_at_ms(self) -> int:
@@ -162,6 +184,16 @@ class Policy:
         return tuple(number for each in self.limits for number in (each.window_ms, each.limit, cold(each.limit)))
 
 
+def check_acquire(policy: Policy, name: str, cost: int, request_id: str | None) -> None:
+    """Raise Misuse if no state of the store could ever admit this."""
+    checked_name("name", name)
+    checked_integer("cost", cost, 1, policy.cost_most)
+    if request_id is not None:
+        checked_name("request_id", request_id)
+        if policy.representation == PACKED:
+            raise Misuse("request_id", f"needs representation={ZSET!r}, which keeps identities")
+
+
 def acquire(policy: Policy, name: str, cost: int = 1, request_id: str | None = None) -> Protocol[Decision]:
     """Ask whether one call may proceed, and charge it if so.
 
@@ -170,18 +202,14 @@ def acquire(policy: Policy, name: str, cost: int = 1, request_id: str | None = N
 
     Raises Misuse, Unavailable, Corrupt, ServiceOverloaded. A denial is an answer, not an error.
     """
+    check_acquire(policy, name, cost, request_id)
     keys = policy.keys(name)
-    checked_integer("cost", cost, 1, min(limit.limit for limit in policy.limits))
-    if request_id is not None:
-        checked_name("request_id", request_id)
-        if policy.representation == PACKED:
-            raise Misuse("request_id", f"needs representation={ZSET!r}, which keeps identities")
     identity = () if policy.representation == PACKED else (request_id or "",)
     args: tuple[Argument, ...] = (NOW, cost, *identity, policy.warm_at_ms, *policy.limit_args)
     script = PACKED_ACQUIRE if policy.representation == PACKED else ZSET_ACQUIRE
-    request = CallScript(script=script, keys=keys, args=args, idempotent=request_id is not None)
-    allowed, *numbers = integers((yield from send(request)), 7)
-    return Decision(bool(allowed), *numbers)
+    request = CallScript(script=script, keys=keys, args=args, idempotent=request_id is not None, store=policy.store)
+    allowed, binding, limit, remaining, retry_after_ms, reset_after_ms, now_ms = integers((yield from send(request)), 7)
+    return Decision(bool(allowed), binding, limit, remaining, retry_after_ms, reset_after_ms, now_ms)
 
 
 def peek(policy: Policy, name: str) -> Protocol[Usage]:

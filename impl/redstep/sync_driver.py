@@ -1,11 +1,9 @@
 """The synchronous driver: carries out the wishes of a protocol on a thread of the caller's, against a `redis.Redis`."""
 
 import logging
-import random
-import secrets
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import redis
@@ -18,7 +16,10 @@ from redstep.driving import (
     Run,
     Words,
     after_sending,
+    at_once,
     before_sending,
+    checked_client,
+    checked_clock,
     command,
     never_retrying,
     within,
@@ -27,12 +28,10 @@ from redstep.scripts import Script
 from redstep.wishes import (
     Announce,
     CallScript,
-    DrawBytes,
-    DrawInteger,
     Protocol,
-    ReadClock,
     RunWork,
     Sleep,
+    Store,
     Wish,
 )
 
@@ -44,10 +43,22 @@ class SyncDriver:
     """Runs protocols against a store; safe to share between threads.
 
     `clock` is what placeholders for now are filled with, in ms; None leaves it to the engine, which is what services want.
+    `elsewhere` are the clients of other stores that requests may be for; a store without one is where the first client is.
     """
 
-    def __init__(self, client: redis.Redis, *, clock: Callable[[], int] | None = None) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        clock: Callable[[], int] | None = None,
+        elsewhere: Mapping[Store, redis.Redis] | None = None,
+    ) -> None:
+        checked_client("client", client, redis.Redis)
+        self._elsewhere = {
+            store: SyncDriver(checked_client(f"{store.value}_client", other, redis.Redis), clock=clock)
+            for store, other in (elsewhere or {}).items()
+        }
+        self._clock = checked_clock(clock)
         self._pool = never_retrying(client.connection_pool)
         self._owns_pool = self._pool is not client.connection_pool
 
@@ -55,9 +66,13 @@ class SyncDriver:
         """Close the connections that this driver opened; the caller's stay."""
         if self._owns_pool:
             self._pool.disconnect()
+        for driver in self._elsewhere.values():
+            driver.close()
 
-    def load(self, scripts: Iterable[Script]) -> None:
-        """Put scripts into the engine ahead of time. Raises Unavailable, ServiceOverloaded."""
+    def load(self, scripts: Sequence[Script]) -> None:
+        """Put scripts into the engine ahead of time, here and elsewhere. Raises Unavailable, ServiceOverloaded."""
+        for driver in self._elsewhere.values():
+            driver.load(scripts)
         for script in scripts:
             connection = self._connection()
             try:
@@ -90,20 +105,16 @@ class SyncDriver:
 
     def _carry_out(self, wish: Wish) -> object:
         match wish:
-            case CallScript():
-                return self._call(wish)
+            case CallScript(store=store):
+                return self._elsewhere.get(store, self).call_script(wish)
             case Sleep(ms):
                 time.sleep(ms / 1000)
-            case ReadClock():
-                return time.monotonic_ns() // 1_000_000
-            case DrawInteger(least, most):
-                return random.randint(least, most)  # noqa: S311  jitter is no secret
-            case DrawBytes(size):
-                return secrets.token_bytes(size)
             case RunWork(work):
                 return work()
             case Announce(listeners, event):
                 self._announce(listeners, event)
+            case _:
+                return at_once(wish)
         return None
 
     def _announce(self, listeners: tuple[Callable[[Any], Any], ...], event: object) -> None:
@@ -113,7 +124,8 @@ class SyncDriver:
             except Exception:
                 log.exception("a listener failed on %r", event)
 
-    def _call(self, request: CallScript) -> object:
+    def call_script(self, request: CallScript) -> object:
+        """Have a script executed here. Raises Unavailable, Corrupt, ServiceOverloaded."""
         connection = self._connection()
         try:
             now_ms = self._clock() if self._clock else None

@@ -41,6 +41,15 @@ class Lane(Enum):
     """For work that has begun: it is never turned away for want of a connection."""
 
 
+class Store(Enum):
+    """Which deployment a request is for."""
+
+    HOME = "home"
+    """The one that the client was made for."""
+    GLOBAL = "global"
+    """The one that all regions share."""
+
+
 @frozen(kw_only=True)
 class CallScript:
     """Have a script executed. Comes to its reply, a list of int and bytes.
@@ -54,6 +63,7 @@ class CallScript:
     idempotent: bool
     """Whether the same request may be sent again when it is unknown whether it was executed."""
     lane: Lane = Lane.ORDINARY
+    store: Store = Store.HOME
 
 
 @frozen

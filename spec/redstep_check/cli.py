@@ -150,7 +150,7 @@ class Plan:
     "--examples",
     type=click.IntRange(1),
     default=EXAMPLES,
-    show_default=str(EXAMPLES),
+    show_default=True,
     metavar="N",
     help="How many examples a batch tries; below the default, what was reached is told and not judged.",
 )
@@ -365,7 +365,7 @@ def replay(file: Path, engine: str | None) -> None:
         with engines.open_engine(engine or story.engine) as opened, way.opened(opened) as target:
             mismatch = played(way, target, story)
             answers(opened)
-    except (EngineUnavailable, ValueError) as error:
+    except (EngineUnavailable, Unsupported, ValueError) as error:
         raise Trouble(f"{file}: {error}") from error
     out = console()
     if mismatch is None:

@@ -160,7 +160,7 @@ RATE_LIMITER_FAULTS = (
         new="",
     ),
     _python(
-        "window not in the key", "RL-6", "rate_limiter", ":{limit.window_ms}:{self.representation}", ":{self.representation}"
+        "window not in the key", "RL-15", "rate_limiter", ":{limit.window_ms}:{self.representation}", ":{self.representation}"
     ),
     _python("cost zero sent", "CM-9", "rate_limiter", 'checked_integer("cost", cost, 1,', 'checked_integer("cost", cost, 0,'),
     _python(
@@ -210,8 +210,8 @@ RATE_LIMITER_FAULTS = (
         "packed: retry_after beyond the cold start", "RL-4", "at = math.max(at, warm_at)", "at = math.max(at, warm_at + 1)"
     ),
     _packed("packed: cost counted once", "RL-2", "stamp, total + cost, head_stamp", "stamp, total + 1, head_stamp"),
-    _packed("packed: ring never grows", "RL-2", "if count < slots and", "if slots > 0 and"),
-    _packed("packed: the dead forgotten on growing", "RL-2", "total_before - head_total)", "total_before)"),
+    _packed("packed: ring never grows", "RL-0", "if count < slots and", "if slots > 0 and"),
+    _packed("packed: the dead forgotten on growing", "RL-0", "total_before - head_total)", "total_before)"),
     _packed(
         "packed: only the first limit charged",
         "RL-15",

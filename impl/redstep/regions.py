@@ -1,0 +1,107 @@
+"""
+Limits across regions: each region decides by itself, and asks the limit that all share only when it would have to deny.
+
+    acquire ──▶ denied before, and it still holds? ──no──▶ the region's own limit ──▶ admitted
+                    │ yes                                       │ denied
+                    └──────────────────────┬────────────────────┘
+                                           ▼
+                                   the global limit ──▶ admitted, and says so
+                                     │ denied           │ failed
+                                     ▼                  ▼
+                         denied, with the shorter    the region's own denial, degraded
+                         wait of the two
+
+So a region goes on when the deployment that all share is gone, and the admissions of all regions in any window never exceed
+the sum of their limits plus the global one. Nothing that goes wrong with the global call is raised.
+"""
+
+import logging
+from collections.abc import Iterable
+
+from attrs import evolve, frozen
+
+from redstep import rate_limiter
+from redstep.denials import Denials
+from redstep.errors import RedstepError
+from redstep.rate_limiter import PACKED, Decision, Limit, Policy, Region
+from redstep.wishes import Announce, Protocol, ReadClock, Store
+
+log = logging.getLogger("redstep")
+
+
+@frozen
+class Degraded:
+    """The global limit could not be asked."""
+
+    name: str
+    problem: str
+
+
+def warn(event: Degraded) -> None:
+    """Log that a decision is the region's alone."""
+    log.warning("rate limiter %r: the global limit could not be asked: %s", event.name, event.problem)
+
+
+@frozen(kw_only=True)
+class Regional:
+    """What a limiter decides by: the region's own policy, the global one if there is one, and the denials it remembers."""
+
+    local: Policy
+    overall: Policy | None = None
+    denials: Denials | None = None
+
+
+def plan(
+    limits: Limit | Iterable[Limit],
+    *,
+    global_limits: Limit | Iterable[Limit] | None = None,
+    cache_denials: bool = False,
+    region: Region | None = None,
+    representation: str = PACKED,
+    prefix: str = "redstep:",
+) -> Regional:
+    """Take what a limiter is made with. Raises Misuse."""
+    local = Policy(limits=limits, region=region, representation=representation, prefix=prefix)
+    overall = (
+        None
+        if global_limits is None
+        else Policy(limits=global_limits, region=region, representation=representation, prefix=prefix, store=Store.GLOBAL)
+    )
+    return Regional(local=local, overall=overall, denials=Denials() if cache_denials else None)
+
+
+def acquire(regional: Regional, name: str, cost: int = 1, request_id: str | None = None) -> Protocol[Decision]:
+    """Ask the region's limits and, if they deny, the global ones. Raises as `rate_limiter.acquire` does for the region's."""
+    decision = yield from _acquire_locally(regional, name, cost, request_id)
+    overall = regional.overall
+    if decision.allowed or overall is None or cost > overall.cost_most:
+        return decision
+    try:
+        second = yield from rate_limiter.acquire(overall, name, cost, request_id)
+    except RedstepError as error:
+        yield Announce((warn,), Degraded(name, str(error)))
+        return evolve(decision, degraded=True)
+    if second.allowed:
+        return evolve(second, from_global=True)
+    return evolve(decision, retry_after_ms=min(decision.retry_after_ms, second.retry_after_ms))
+
+
+def _acquire_locally(regional: Regional, name: str, cost: int, request_id: str | None) -> Protocol[Decision]:
+    denials = regional.denials
+    if denials is None or request_id is not None:
+        return (yield from rate_limiter.acquire(regional.local, name, cost, request_id))
+    rate_limiter.check_acquire(regional.local, name, cost, None)
+    sent_ms: int = yield ReadClock()
+    if (known := denials.recall(name, cost, sent_ms)) is not None:
+        return known
+    decision = yield from rate_limiter.acquire(regional.local, name, cost)
+    if not decision.allowed:
+        denials.remember(name, cost, decision, sent_ms, regional.local.warm_at_ms)
+    return decision
+
+
+def reset(regional: Regional, name: str) -> Protocol[None]:
+    """Forget what the region admitted; what the global limit admitted stays."""
+    yield from rate_limiter.reset(regional.local, name)
+    if regional.denials is not None:
+        regional.denials.forget(name)

@@ -11,7 +11,8 @@ The algorithm is the sliding-window log (a sorted set of timestamps); a reply ho
 header fields asks for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from attrs import field, frozen
 
@@ -32,6 +33,21 @@ CLOCK = scripts.load("engine_clock")
 PACKED, ZSET = "packed", "zset"
 REPRESENTATIONS = (PACKED, ZSET)
 """How a log can be kept."""
+
+_EITHER = frozenset({"evalsha", "eval", "script|load", "time", "pexpire", "pexpireat", "unlink"})
+COMMANDS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        PACKED: _EITHER | {"getrange", "set", "setrange"},
+        ZSET: _EITHER | {"zadd", "zcard", "zcount", "zrange", "zremrangebyscore", "zscore"},
+    }
+)
+"""The commands that an ACL user needs, on keys that start with the prefix, by representation; `start_region` needs no others.
+
+    ACL SETUSER limiter on >password ~redstep:* +evalsha +eval +script|load +time ...
+
+All of them: an engine refuses a command when a script comes to it, and keeps what the script wrote before. `script|load` is for
+`load` alone, `pexpire` for an explicit clock.
+"""
 
 
 def scripts_of(representation: str) -> tuple[Script, ...]:

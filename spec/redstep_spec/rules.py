@@ -26,8 +26,11 @@ RULES = {
     "RL-7": "The same request id inside the window is admitted once, and its first cost stands.",
     "RL-8": "At most 1.25 L + 64 entries are stored, and the TTL is always the newest stamp + W - now.",
     "RL-9": "During the cold start the limit is max(1, floor(L * percent / 100)); from exactly its end on it is L.",
+    "RL-10": "Only after a local denial the global limit is asked; if that fails, the local decision stands, marked degraded.",
+    "RL-11": "In any window the admissions of all regions stay within the sum of their limits and the global one.",
     "RL-14": "A peek reads without consuming, and a reset forgets.",
     "RL-15": "Of several limits all are charged or none, and the reply is about the binding one.",
     "RL-16": "Denied, store failed, pool exhausted and impossible are four outcomes, never merged.",
     "RL-17": "With its memory full the engine still denies, admits nothing, and does not grow.",
+    "RL-18": "A local denial is repeated while it holds, for the same cost and every dearer one, and never beyond.",
 }

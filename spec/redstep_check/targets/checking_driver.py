@@ -6,7 +6,7 @@ protocol may wish for comes from the checker too, so that a run is a function of
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import redis
@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from redstep.driving import Raised, Returned, Run, command, replied
 from redstep.errors import Unavailable
-from redstep.wishes import Announce, CallScript, DrawBytes, DrawInteger, Protocol, ReadClock, RunWork, Sleep, Wish
+from redstep.wishes import Announce, CallScript, DrawBytes, DrawInteger, Protocol, ReadClock, RunWork, Sleep, Store, Wish
 from redstep_spec.delivery import Fate
 
 T = TypeVar("T")
@@ -36,11 +36,17 @@ class CheckingDriver:
     executions: list[CallScript] = field(factory=list)
     """Every execution of a script, in order."""
     announced: list[object] = field(factory=list)
+    elsewhere: "Mapping[Store, CheckingDriver]" = field(factory=dict)
+    """The drivers of other stores, each with a clock and fates of its own."""
     _fates: deque[Fate] = field(factory=deque, init=False)
+
+    def meet(self, fates: Sequence[Fate]) -> None:
+        """Decide the fates of the next attempts; later ones are delivered."""
+        self._fates = deque(fates)
 
     def run(self, protocol: Protocol[T], fates: Sequence[Fate] = ()) -> T:
         """Carry a protocol through; its attempts meet these fates, and the later ones are delivered."""
-        self._fates = deque(fates)
+        self.meet(fates)
         run = Run(protocol)
         while run.wish is not None:
             run.feed(self.outcome(run.wish))
@@ -55,8 +61,8 @@ class CheckingDriver:
 
     def _carry_out(self, wish: Wish) -> Any:
         match wish:
-            case CallScript():
-                return self._attempt(wish, self._fates.popleft() if self._fates else Fate.DELIVERED)
+            case CallScript(store=store):
+                return self.elsewhere.get(store, self).attempt(wish)
             case Sleep(ms):
                 self.client_ms += ms
             case ReadClock():
@@ -73,7 +79,9 @@ class CheckingDriver:
                     listener(event)
         return None
 
-    def _attempt(self, request: CallScript, fate: Fate) -> object:
+    def attempt(self, request: CallScript) -> object:
+        """Let one attempt meet the next fate."""
+        fate = self._fates.popleft() if self._fates else Fate.DELIVERED
         if fate is Fate.NOT_SENT:
             raise Unavailable("no server was reached", definite=True)
         if fate is Fate.FLUSHED:

@@ -1,0 +1,50 @@
+"""The shipped limiter across regions as a target: its protocol under the checking driver, on two deployments."""
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from redstep import rate_limiter, regions
+from redstep.wishes import Store
+from redstep_check.binding import Answer, Target, session_prefix
+from redstep_check.engines import Engine
+from redstep_check.targets.checking_driver import CheckingDriver
+from redstep_check.targets.rate_limiter import answer
+from redstep_spec import regions as spec
+from redstep_spec.delivery import Fate
+
+
+class RegionsTarget(Target[spec.Acquire]):
+    """Regions on one engine, under prefixes of their own; the global limit on another."""
+
+    fates = frozenset(Fate)
+
+    def __init__(self, own: Engine, overall: Engine, representation: str, module: ModuleType = regions) -> None:
+        self.module: Any = module
+        self.representation = representation
+        self.engines = (own, overall)
+        self.overall = CheckingDriver(client=overall.client(), flush_scripts=overall.flush_scripts)
+        self.own = CheckingDriver(client=own.client(), flush_scripts=own.flush_scripts, elsewhere={Store.GLOBAL: self.overall})
+
+    def begin(self) -> None:
+        """Start anew under another prefix."""
+        self.prefix = session_prefix(self.engines[0].prefix)
+
+    def call(self, call: spec.Acquire, fates: Sequence[Fate]) -> Answer:
+        """Run one protocol; the fates are those of the global attempts."""
+        self.own.store_ms, self.overall.store_ms = call.own.now_ms, call.overall.now_ms
+        self.overall.meet(fates)
+        regional = self.module.Regional(
+            local=self._policy(call.own, f"{self.prefix}{call.region}:", Store.HOME),
+            overall=self._policy(call.overall, self.prefix, Store.GLOBAL),
+        )
+        return answer(lambda: self.own.run(self.module.acquire(regional, call.own.name, call.own.cost)))
+
+    def _policy(self, call: Any, prefix: str, store: Store) -> rate_limiter.Policy:
+        limits = [rate_limiter.Limit(limit.limit, limit.window_ms) for limit in call.limits]
+        return rate_limiter.Policy(limits=limits, representation=self.representation, prefix=prefix, store=store)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.own.client.close()
+        self.overall.client.close()

@@ -1,0 +1,226 @@
+"""Regions: each goes on by itself, and together they stay within their limits."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+
+from redstep import AsyncRateLimiter, Limit, Misuse, RateLimiter
+from redstep_check.engines import Engine
+from redstep_check.guards.regions import RegionsSession, no_simpler
+from redstep_check.machines.regions import RegionsMachine
+from redstep_check.runs import Bench, Budget, Verdict, run
+from redstep_check.targets.planted import Fault, planted
+from redstep_check.targets.regions import RegionsTarget
+from redstep_spec.properties.regions import PROPERTIES
+
+BENCH = Bench(session=RegionsSession, machine=RegionsMachine, sometimes=PROPERTIES.sometimes, simpler=no_simpler)
+REGIONS = "redstep.regions"
+FAULTS = (
+    Fault(
+        name="global asked first",
+        rule="RL-10",
+        file=REGIONS,
+        old="if decision.allowed or overall is None",
+        new="if overall is None",
+    ),
+    Fault(name="the longer wait", rule="RL-10", file=REGIONS, old="retry_after_ms=min(", new="retry_after_ms=max("),
+    Fault(name="degraded not marked", rule="RL-10", file=REGIONS, old="degraded=True", new="degraded=False"),
+    Fault(name="global admission not marked", rule="RL-10", file=REGIONS, old="from_global=True", new="from_global=False"),
+    Fault(
+        name="failure admits",
+        rule="RL-10",
+        file=REGIONS,
+        old="return evolve(decision, degraded=True)",
+        new="return evolve(decision, allowed=True)",
+    ),
+    Fault(
+        name="failure raised",
+        rule="RL-10",
+        file=REGIONS,
+        old="    except RedstepError as error:\n",
+        new="    except ZeroDivisionError as error:\n",
+    ),
+)
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """Degraded decisions are logged, thousands of them."""
+    caplog.set_level(logging.CRITICAL, logger="redstep")
+
+
+@pytest.fixture
+def two_engines(engine_named: Callable[[str], Engine]) -> tuple[Engine, Engine]:
+    """A region's own deployment, and the one that all share."""
+    return engine_named("valkey9"), engine_named("valkey8")
+
+
+@pytest.mark.parametrize("representation", ["packed", "zset"])
+def test_regions_agree_with_the_specification(two_engines: tuple[Engine, Engine], representation: str) -> None:
+    """Whatever becomes of the global calls, regions decide as specified, and stay within the sum of all limits."""
+    target = RegionsTarget(*two_engines, representation)
+    result = run(BENCH, target, Budget(seed=11))
+    target.close()
+    assert result.verdict is Verdict.HOLDS, result.mismatch or [each.sentence for each in result.missed]
+
+
+@pytest.mark.catches("RL-10", "six faults across regions")
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_across_regions_is_caught(two_engines: tuple[Engine, Engine], fault: Fault) -> None:
+    """Each planted fault is caught under the expected rule, with a short story."""
+    target = RegionsTarget(*two_engines, "packed", planted(fault, REGIONS))
+    result = run(BENCH, target, Budget(seed=11))
+    target.close()
+    assert result.mismatch is not None
+    assert result.mismatch.rule == fault.rule
+    assert len(result.mismatch.story) <= 6
+
+
+class Uncharged(RegionsTarget):
+    """Regions that share no global limit after all: each asks one of its own."""
+
+    def call(self, call: Any, fates: Any) -> Any:
+        """Ask under a prefix of the region's own."""
+        prefix, self.prefix = self.prefix, f"{self.prefix}{call.region}:"
+        try:
+            return super().call(call, fates)
+        finally:
+            self.prefix = prefix
+
+
+@pytest.mark.catches("RL-11", "a global limit for each region")
+def test_a_global_limit_that_is_not_shared_is_caught(two_engines: tuple[Engine, Engine]) -> None:
+    """RL-11 can fail: with a global limit for each region, more is admitted than all limits together allow."""
+    target = Uncharged(*two_engines, "packed")
+    result = run(BENCH, target, Budget(seed=11))
+    target.close()
+    assert result.mismatch is not None
+    last = result.mismatch.story[-1]
+    assert last.expected.reply.allowed is False
+    assert last.answer.values["allowed"] is True
+
+
+# ---------------------------------------------------------------------------------------------- real deployments
+
+
+class Sync:
+    """A limiter of a region, with the global limit elsewhere."""
+
+    def __init__(self, own: Engine, overall: Engine, **settings: Any) -> None:
+        self.clients = (own.client(), overall.client(socket_timeout=0.3))
+        self.limiter = RateLimiter(self.clients[0], Limit(2, 600_000), global_client=self.clients[1], **settings)
+
+    def acquire(self) -> Any:
+        """Ask."""
+        return self.limiter.acquire("a")
+
+    def close(self) -> None:
+        """Close."""
+        self.limiter.close()
+        for client in self.clients:
+            client.close()
+
+
+class Async:
+    """The same under asyncio."""
+
+    def __init__(self, own: Engine, overall: Engine, **settings: Any) -> None:
+        self.runner = asyncio.Runner()
+        self.clients = (own.async_client(), overall.async_client(socket_timeout=0.3))
+        self.limiter = AsyncRateLimiter(self.clients[0], Limit(2, 600_000), global_client=self.clients[1], **settings)
+
+    def acquire(self) -> Any:
+        """Ask."""
+        return self.runner.run(self.limiter.acquire("a"))
+
+    def close(self) -> None:
+        """Close."""
+        self.runner.run(self._close())
+        self.runner.close()
+
+    async def _close(self) -> None:
+        await self.limiter.close()
+        for client in self.clients:
+            await client.aclose()
+
+
+@pytest.fixture(params=(Sync, Async), ids=("sync", "asyncio"))
+def limiter(request: pytest.FixtureRequest, two_engines: tuple[Engine, Engine]) -> Iterator[Any]:
+    """A limiter with a limit of two, and three more across regions."""
+    made = request.param(*two_engines, global_limits=Limit(3, 600_000))
+    yield made
+    made.close()
+
+
+def told(decision: Any) -> tuple[bool, bool, bool]:
+    """Whether it was allowed, by the global limit, and degraded."""
+    return decision.allowed, decision.from_global, decision.degraded
+
+
+def test_a_paused_and_then_killed_global_deployment_changes_no_local_decision(
+    limiter: Any, two_engines: tuple[Engine, Engine]
+) -> None:
+    """The region's own decisions stand, marked degraded; nothing is raised; and what recovers is used again."""
+    pid = two_engines[1].pid
+    assert pid is not None
+    assert [told(limiter.acquire()) for _ in range(3)] == [(True, False, False), (True, False, False), (True, True, False)]
+    os.kill(pid, signal.SIGSTOP)
+    assert told(limiter.acquire()) == (False, False, True)
+    os.kill(pid, signal.SIGCONT)
+    after = [told(limiter.acquire()) for _ in range(3)]
+    assert after[-1] == (False, False, False), "both deny"
+    assert 1 <= after.count((True, True, False)) <= 2, "the call that was degraded may have been charged, once"
+    os.kill(pid, signal.SIGKILL)
+    assert [told(limiter.acquire()) for _ in range(3)] == [(False, False, True)] * 3
+
+
+def test_a_degraded_decision_is_logged(two_engines: tuple[Engine, Engine], caplog: pytest.LogCaptureFixture) -> None:
+    """The log names the limit and what is wrong."""
+    caplog.set_level(logging.WARNING, logger="redstep")
+    with redis.Redis(unix_socket_path="/nonexistent/socket") as nowhere:
+        limiter = RateLimiter(
+            two_engines[0].client(), Limit(1, 600_000), global_limits=Limit(1, 600_000), global_client=nowhere
+        )
+        assert told(limiter.acquire("user:7")) == (True, False, False)
+        assert told(limiter.acquire("user:7")) == (False, False, True)
+        limiter.close()
+    assert "user:7" in caplog.text
+    assert "no connection to the store" in caplog.text
+
+
+def test_corrupt_global_state_and_an_exhausted_pool_leave_the_local_decision(two_engines: tuple[Engine, Engine]) -> None:
+    """Whatever goes wrong with the global call, the region's own denial stands, degraded."""
+    own, overall = two_engines
+    pool = redis.BlockingConnectionPool.from_url(f"unix://{overall.address}", max_connections=1, timeout=0.05)
+    client = redis.Redis(connection_pool=pool)
+    limiter = RateLimiter(own.client(), Limit(1, 600_000), global_limits=Limit(9, 600_000), global_client=client)
+    client.hset("redstep:rate-limiter-global:{a}:600000:packed", "x", "1")
+    assert told(limiter.acquire("a")) == (True, False, False)
+    assert told(limiter.acquire("a")) == (False, False, True)
+    held = pool.get_connection()
+    assert told(limiter.acquire("b")) == (True, False, False)
+    assert told(limiter.acquire("b")) == (False, False, True)
+    pool.release(held)
+    assert told(limiter.acquire("b")) == (True, True, False)
+    pool.disconnect()
+
+
+def test_a_cost_above_the_global_limit_is_the_regions_alone_to_decide(two_engines: tuple[Engine, Engine]) -> None:
+    """What the global limit could never admit is not asked of it: the region's denial stands, and is not degraded."""
+    limiter = RateLimiter(two_engines[0].client(), Limit(5, 600_000), global_limits=Limit(2, 600_000))
+    assert limiter.acquire("a", 4).allowed
+    assert told(limiter.acquire("a", 3)) == (False, False, False)
+    assert told(limiter.acquire("a", 2)) == (True, True, False)
+
+
+def test_global_limits_are_checked_like_any_others(two_engines: tuple[Engine, Engine]) -> None:
+    """Two global limits of one window are a misuse, before anything is sent."""
+    with pytest.raises(Misuse, match="window_ms"):
+        RateLimiter(two_engines[0].client(), Limit(5, 10), global_limits=[Limit(2, 10), Limit(3, 10)])

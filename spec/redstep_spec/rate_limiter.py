@@ -383,5 +383,5 @@ def life_ms(log: Log, now_ms: int) -> int:
 
 
 def stored_most(limit: int) -> int:
-    """RL-8: the most entries that may be stored, dead ones included, for a log whose limit never exceeded `limit`."""
+    """RL-8: the most entries that may be stored of a log, dead ones included, once it was written under this limit."""
     return limit + limit // 4 + 64

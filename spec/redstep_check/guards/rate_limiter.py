@@ -1,8 +1,16 @@
 """
 The rate limiter in lockstep: its moves, and what is compared.
 
-Features of a target beyond an acquire of cost 1 under one limit: `cost`, `dear` (a call takes no longer when it costs more), `request_id`, `region`, `several` (limits at once),
-`peek`, `reset`, `misuse` (bad arguments are told apart), `stored` (what is stored can be read and removed).
+Features of a target beyond an acquire of cost 1 under one limit:
+
+    cost        a call may cost more
+    dear        and takes no longer when it costs much more
+    request_id  a call may carry an identity
+    region      limits may start cold
+    several     a call may name several limits
+    peek, reset
+    misuse      bad arguments are told apart
+    stored      what is stored can be read, and removed
 """
 
 import time
@@ -71,7 +79,7 @@ class RateLimiterSession(Session[Move]):
     def __init__(self, target: Target[spec.Call]) -> None:
         super().__init__(target)
         self.logs: dict[str, spec.Logs] = {}
-        self._limit_most: dict[tuple[str, int], int] = {}
+        self._limit: dict[tuple[str, int], int] = {}  # under which each log was last written
         self._written: dict[tuple[str, int], Written] = {}
         self._raw: dict[tuple[str, int], object] = {}
         self._removed: set[tuple[str, int]] = set()
@@ -124,9 +132,10 @@ class RateLimiterSession(Session[Move]):
             return
         for limit in transition.call.limits:
             key = (transition.call.name, limit.window_ms)
-            self._limit_most[key] = max(limit.limit, self._limit_most.get(key, 0))
+            self._limit.setdefault(key, limit.limit)
             log = spec.log_of(transition.after, limit.window_ms)
             if log != spec.log_of(transition.before, limit.window_ms):
+                self._limit[key] = limit.limit
                 ttl_ms = spec.life_ms(log, transition.call.now_ms) + EXPLICIT_CLOCK_TTL_MS
                 self._written[key] = Written(ttl_ms, started_s, ended_s)
                 self._ever[key] += getattr(transition.call, "cost", 0)
@@ -138,7 +147,7 @@ class RateLimiterSession(Session[Move]):
 
     def _is_overflowing(self, call: spec.Call) -> bool:
         keys = ((call.name, limit.window_ms) for limit in call.limits)
-        return any(self._ever[key] > spec.stored_most(self._limit_most[key]) for key in keys if key in self._limit_most)
+        return any(self._ever[key] > spec.stored_most(self._limit[key]) for key in keys if key in self._limit)
 
     def _observe(self, transition: Transition, tested: tuple[str, ...]) -> None:
         for always in PROPERTIES.always:
@@ -151,7 +160,7 @@ class RateLimiterSession(Session[Move]):
 
     def _compare_stored(self, transition: Transition) -> None:
         name = transition.call.name
-        for key in [key for key in self._limit_most if key[0] == name]:
+        for key in [key for key in self._limit if key[0] == name]:
             self.fired.update(("RL-0", "CM-3"))
             read_s = time.monotonic()
             try:
@@ -168,8 +177,8 @@ class RateLimiterSession(Session[Move]):
         expected_state: Counter[Any] = Counter() if key in self._removed else spec.tally(log)
         if stored.state != expected_state:
             raise Mismatch(rule, "what is stored", dict(expected_state), dict(stored.state))
-        if stored.size > spec.stored_most(self._limit_most[key]):
-            raise Mismatch("RL-8", "the number of entries", f"<= {spec.stored_most(self._limit_most[key])}", stored.size)
+        if stored.size > spec.stored_most(self._limit[key]):
+            raise Mismatch("RL-8", "the number of entries", f"<= {spec.stored_most(self._limit[key])}", stored.size)
         if self._raw.setdefault(key, stored.raw) != stored.raw:
             raise Mismatch(rule, "what is stored, byte for byte", self._raw[key], stored.raw)
 

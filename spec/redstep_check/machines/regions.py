@@ -12,6 +12,7 @@ from redstep_spec import regions as spec
 from redstep_spec.delivery import Fate
 
 regions = st.sampled_from(REGIONS)
+limits = st.integers(1, 3)
 FATES: tuple[tuple[Fate, ...], ...] = ((), (Fate.NOT_SENT,), (Fate.REPLY_LOST,), (Fate.FLUSHED,))
 
 

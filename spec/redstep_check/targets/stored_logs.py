@@ -1,4 +1,4 @@
-"""The abstraction functions of the rate limiter: from what is stored of a log to the cost at each instant under each identity."""
+"""The rate limiter's abstraction functions: from what is stored of a log to the cost at each instant, by identity."""
 
 import re
 import struct

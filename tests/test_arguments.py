@@ -11,7 +11,17 @@ import redis.asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redstep import AsyncRateLimiter, Limit, Misuse, RateLimiter, Region, ServiceOverloaded, Unavailable, start_region
+from redstep import (
+    AsyncRateLimiter,
+    Limit,
+    Misuse,
+    RateLimiter,
+    Region,
+    ServiceOverloaded,
+    Unavailable,
+    async_start_region,
+    start_region,
+)
 from redstep.arguments import INTEGER_MAX, NAME_BYTES_MAX, checked_integer, checked_name
 from redstep_check.engines import DEFAULT, Engine, EngineUnavailable, open_engine
 from redstep_spec import arguments as specified
@@ -62,6 +72,31 @@ def async_dead() -> redis.asyncio.Redis:
     return redis.asyncio.Redis.from_url("unix:///nonexistent/socket")
 
 
+class Cluster(redis.RedisCluster):
+    """A client of a cluster, which would connect when it is made."""
+
+    def __init__(self) -> None:
+        pass
+
+
+class AsyncCluster(redis.asyncio.RedisCluster):
+    """The same for asyncio."""
+
+    def __init__(self) -> None:
+        pass
+
+
+BAD_CLIENTS: dict[str, Callable[[], Any]] = {
+    "a cluster": Cluster,
+    "an asyncio cluster": AsyncCluster,
+    "a pool": lambda: dead().connection_pool,
+    "a sentinel": lambda: redis.Sentinel([]),  # type: ignore[no-untyped-call]
+    "a class": lambda: redis.Redis,
+    "a URL": lambda: "redis://localhost",
+    "None": lambda: None,
+}
+
+
 class SyncCalls:
     """The calls of a limiter."""
 
@@ -86,6 +121,14 @@ class AsyncCalls:
 def limiter(request: pytest.FixtureRequest) -> Any:
     """A limiter of five, whose store isn't there."""
     return request.param()
+
+
+@pytest.fixture(params=["sync", "asyncio"])
+def make(request: pytest.FixtureRequest) -> Callable[..., object]:
+    """Makes a limiter of five whose store isn't there; takes other arguments instead."""
+    if request.param == "sync":
+        return lambda **options: RateLimiter(**{"client": dead(), "limits": Limit(5, 1_000), **options})
+    return lambda **options: AsyncRateLimiter(**{"client": async_dead(), "limits": Limit(5, 1_000), **options})
 
 
 def misused(call: Callable[[], object]) -> str:
@@ -173,6 +216,9 @@ def test_misuse_sends_no_command(engine: Engine) -> None:
             misused(lambda name=name: limiter.acquire(name))  # type: ignore[misc]
         for cost in BAD_COUNTS.values():
             misused(lambda cost=cost: limiter.acquire("user", cost))  # type: ignore[misc]
+        for options in ({"prefix": None}, {"limits": None}, {"region": "eu"}, {"clock": 5}, {"client": "redis://localhost"}):
+            misused(lambda options=options: RateLimiter(**{"client": client, "limits": Limit(5, 1_000), **options}))  # type: ignore[misc]
+        misused(lambda: start_region(client, ""))
         sent = set(admin.info("commandstats"))
         assert sent <= {"cmdstat_config|resetstat", "cmdstat_info"}
         assert admin.info("stats")["total_connections_received"] in (0, connections)
@@ -190,22 +236,71 @@ def test_a_bad_limit_is_misuse(bad: str) -> None:
     assert misused(lambda: Limit(5, BAD_COUNTS[bad])) == "window_ms"
 
 
-@pytest.mark.parametrize(
-    "make", [lambda **options: RateLimiter(dead(), **options), lambda **options: AsyncRateLimiter(async_dead(), **options)]
-)
-def test_a_limiter_needs_limits_of_different_windows(make: Callable[..., object]) -> None:
-    """Of two for the same window the lower alone would decide."""
-    assert misused(lambda: make(limits=[])) == "limits"
-    assert misused(lambda: make(limits=[Limit(5, 1_000), Limit(6, 1_000)])) == "limits"
-    assert misused(lambda: make(limits=[Limit(5, 1_000), 5])) == "limits"
+@pytest.mark.parametrize("bad", BAD_CLIENTS)
+def test_a_bad_client_is_misuse(make: Callable[..., object], bad: str) -> None:
+    """What is no client of redis-py's, or one of many servers; it is named before the limits, which come after it."""
+    client = BAD_CLIENTS[bad]()
+    assert misused(lambda: make(client=client)) == "client"
+    assert misused(lambda: make(client=client, limits=[])) == "client"
+    if client is not None:
+        assert misused(lambda: make(global_limits=Limit(5, 1_000), global_client=client)) == "global_client"
+
+
+def test_a_client_of_the_other_kind_is_misuse() -> None:
+    """Its refusal names what takes such a client."""
+    with pytest.raises(Misuse, match="AsyncRateLimiter"):
+        RateLimiter(async_dead(), Limit(5, 1_000))  # type: ignore[arg-type]
+    with pytest.raises(Misuse, match="async_start_region"):
+        start_region(async_dead(), "eu")  # type: ignore[arg-type]
+    with pytest.raises(Misuse, match=r"\bRateLimiter"):
+        AsyncRateLimiter(dead(), Limit(5, 1_000))  # type: ignore[arg-type]
+    with pytest.raises(Misuse, match=r"\bstart_region"):
+        asyncio.run(async_start_region(dead(), "eu"))  # type: ignore[arg-type]
+
+
+def test_a_cluster_is_refused_by_name(make: Callable[..., object]) -> None:
+    """It says that a client of one server is wanted."""
+    with pytest.raises(Misuse, match=r"RedisCluster cannot be used, so give a client of one server"):
+        make(client=BAD_CLIENTS["a cluster"]())
+
+
+@pytest.mark.parametrize("clock", [5, 0, "now", 1_000.0])
+def test_a_bad_clock_is_misuse(make: Callable[..., object], clock: object) -> None:
+    """It is a function; what the function returns is not known before it is called."""
+    assert misused(lambda: make(clock=clock)) == "clock"
+    assert make(clock=lambda: 5)
+
+
+@pytest.mark.parametrize("limits", [None, 5, "", "5/s", [], [5], [Limit(5, 1_000), None], Limit])
+def test_bad_limits_are_misuse(make: Callable[..., object], limits: object) -> None:
+    """They are one Limit or several."""
+    assert misused(lambda: make(limits=limits)) == "limits"
     assert make(limits=(Limit(5, window) for window in (1_000, 2_000)))
 
 
-@pytest.mark.parametrize("bad", [bad for bad in BAD_NAMES if BAD_NAMES[bad]])
-def test_a_bad_prefix_is_misuse(bad: str) -> None:
+def test_limits_have_different_windows(make: Callable[..., object]) -> None:
+    """Of two for the same window the lower alone would decide."""
+    assert misused(lambda: make(limits=[Limit(5, 1_000), Limit(6, 1_000)])) == "limits"
+
+
+@pytest.mark.parametrize("bad", [bad for bad in BAD_NAMES if bad != "empty"])
+def test_a_bad_prefix_is_misuse(make: Callable[..., object], bad: str) -> None:
     """It becomes part of the key, so it is as a name is, or empty; a brace would move the hash tag."""
-    assert misused(lambda: RateLimiter(dead(), Limit(5, 1_000), prefix=BAD_NAMES[bad])) == "prefix"
-    assert RateLimiter(dead(), Limit(5, 1_000), prefix="")
+    assert misused(lambda: make(prefix=BAD_NAMES[bad])) == "prefix"
+    assert make(prefix="")
+
+
+@pytest.mark.parametrize("prefix", [0, b"", False, [], ()])
+def test_what_is_false_is_no_prefix(make: Callable[..., object], prefix: object) -> None:
+    """Only the empty string means none."""
+    assert misused(lambda: make(prefix=prefix)) == "prefix"
+
+
+@pytest.mark.parametrize("region", ["eu", 0, "", Region])
+def test_what_is_no_region_is_misuse(make: Callable[..., object], region: object) -> None:
+    """Its name alone doesn't tell when it started."""
+    assert misused(lambda: make(region=region)) == "region"
+    assert make(region=Region("eu", 0))
 
 
 @pytest.mark.parametrize("bad", BAD_NAMES)

@@ -63,7 +63,8 @@ class Stops(ProtocolTarget):
         super().begin()
         self.begun += 1
         if self.begun == 3 and self.engine.address:
-            Path("stopped").write_text(str(self.engine.pid))
+            Path("stopping").write_text(str(self.engine.pid))
+            Path("stopping").rename("stopped")
             time.sleep(60)
 
 class Waits(ProtocolTarget):

@@ -220,7 +220,17 @@ def test_a_cost_above_the_global_limit_is_the_regions_alone_to_decide(two_engine
     assert told(limiter.acquire("a", 2)) == (True, True, False)
 
 
-def test_global_limits_are_checked_like_any_others(two_engines: tuple[Engine, Engine]) -> None:
-    """Two global limits of one window are a misuse, before anything is sent."""
-    with pytest.raises(Misuse, match="window_ms"):
-        RateLimiter(two_engines[0].client(), Limit(5, 10), global_limits=[Limit(2, 10), Limit(3, 10)])
+@pytest.mark.parametrize(
+    ("argument", "settings"),
+    [
+        ("global_limits", {"global_limits": [Limit(2, 10), Limit(3, 10)]}),
+        ("global_limits", {"global_limits": 5}),
+        ("global_client", {"global_client": redis.Redis()}),
+        ("cache_denials", {"cache_denials": "yes"}),
+    ],
+)
+def test_what_a_region_is_made_with_is_checked(argument: str, settings: dict[str, Any]) -> None:
+    """A bad argument is named, before anything is sent."""
+    with pytest.raises(Misuse) as raised:
+        RateLimiter(redis.Redis(), Limit(5, 10), **settings)
+    assert raised.value.argument == argument

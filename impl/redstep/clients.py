@@ -55,6 +55,7 @@ class RateLimiter:
         self._regional = regions.plan(
             limits,
             global_limits=global_limits,
+            global_client=global_client,
             cache_denials=cache_denials,
             region=region,
             representation=representation,
@@ -109,6 +110,7 @@ class AsyncRateLimiter:
         self._regional = regions.plan(
             limits,
             global_limits=global_limits,
+            global_client=global_client,
             cache_denials=cache_denials,
             region=region,
             representation=representation,

@@ -178,14 +178,15 @@ def checked_client(argument: str, client: object, kind: type[Client]) -> Client:
         return client
     if isinstance(client, CLUSTERS):
         raise Misuse(argument, f"{ADVICE[kind]}; a RedisCluster cannot be used, so give a client of one server")
-    raise Misuse(argument, f"{ADVICE[kind]}, not a {type(client).__module__}.{type(client).__qualname__}")
+    given = f"{type(client).__module__}.{type(client).__qualname__}".removeprefix("builtins.")
+    raise Misuse(argument, f"{ADVICE[kind]}, not a {given}")
 
 
-def checked_clock(clock: object) -> Clock | None:
+def checked_clock(clock: Clock | None) -> Clock | None:
     """Return what tells the time, or None for the engine's own clock."""
-    if clock is None or callable(clock):
-        return clock
-    raise Misuse("clock", f"must be a function that returns ms, or None for the engine's own, not a {type(clock).__name__}")
+    if clock is not None and not callable(clock):
+        raise Misuse("clock", f"must be a function that returns ms, or None for the engine's own, not a {type(clock).__name__}")
+    return clock
 
 
 POOL_SETTINGS = (

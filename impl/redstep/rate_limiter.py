@@ -46,7 +46,8 @@ COMMANDS: Mapping[str, frozenset[str]] = MappingProxyType(
     ACL SETUSER limiter on >password ~redstep:* +evalsha +eval +script|load +time ...
 
 All of them: an engine refuses a command when a script comes to it, and keeps what the script wrote before. `script|load` is for
-`load` alone, `pexpire` for an explicit clock.
+`load` alone, `pexpire` for an explicit clock. redis-py itself asks for `select` if the client is made with a database other
+than 0, and for `client|setname` if it is made with a name.
 """
 
 
@@ -133,18 +134,18 @@ class Usage:
     now_ms: int
 
 
-def as_limits(value: Limit | Iterable[Limit]) -> tuple[Limit, ...]:
-    """Take one limit or several, of different windows."""
+def as_limits(value: Limit | Iterable[Limit], argument: str = "limits") -> tuple[Limit, ...]:
+    """Take one limit or several, of different windows. Raises Misuse, naming the argument."""
     if isinstance(value, str) or not isinstance(value, Limit | Iterable):
-        raise Misuse("limits", f"must be a Limit or several, not a {type(value).__name__}")
+        raise Misuse(argument, f"must be a Limit or several, not a {type(value).__name__}")
     limits = (value,) if isinstance(value, Limit) else tuple(value)
     if not limits:
-        raise Misuse("limits", "at least one is needed")
+        raise Misuse(argument, "at least one is needed")
     for limit in limits:
         if not isinstance(limit, Limit):
-            raise Misuse("limits", f"must hold Limit values, holds a {type(limit).__name__}")
+            raise Misuse(argument, f"must hold Limit values, holds a {type(limit).__name__}")
     if len({limit.window_ms for limit in limits}) < len(limits):
-        raise Misuse("limits", "two limits have the same window_ms: the lower one alone decides")
+        raise Misuse(argument, "two limits have the same window_ms: the lower one alone decides")
     return limits
 
 

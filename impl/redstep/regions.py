@@ -22,8 +22,8 @@ from attrs import evolve, frozen
 
 from redstep import rate_limiter
 from redstep.denials import Denials
-from redstep.errors import RedstepError
-from redstep.rate_limiter import PACKED, Decision, Limit, Policy, Region
+from redstep.errors import Misuse, RedstepError
+from redstep.rate_limiter import PACKED, Decision, Limit, Policy, Region, as_limits
 from redstep.wishes import Announce, Protocol, ReadClock, Store
 
 log = logging.getLogger("redstep")
@@ -55,19 +55,23 @@ def plan(
     limits: Limit | Iterable[Limit],
     *,
     global_limits: Limit | Iterable[Limit] | None = None,
+    global_client: object = None,
     cache_denials: bool = False,
     region: Region | None = None,
     representation: str = PACKED,
     prefix: str = "redstep:",
 ) -> Regional:
     """Take what a limiter is made with. Raises Misuse."""
+    if global_client is not None and global_limits is None:
+        raise Misuse("global_client", "is of no use without global_limits")
+    if type(cache_denials) is not bool:
+        raise Misuse("cache_denials", f"must be True or False, not {cache_denials!r}")
     local = Policy(limits=limits, region=region, representation=representation, prefix=prefix)
-    overall = (
-        None
-        if global_limits is None
-        else Policy(limits=global_limits, region=region, representation=representation, prefix=prefix, store=Store.GLOBAL)
-    )
-    return Regional(local=local, overall=overall, denials=Denials() if cache_denials else None)
+    denials = Denials() if cache_denials else None
+    if global_limits is None:
+        return Regional(local=local, denials=denials)
+    overall = evolve(local, limits=as_limits(global_limits, "global_limits"), store=Store.GLOBAL)
+    return Regional(local=local, overall=overall, denials=denials)
 
 
 def acquire(regional: Regional, name: str, cost: int = 1, request_id: str | None = None) -> Protocol[Decision]:

@@ -1,0 +1,79 @@
+"""Engines, proxies and stages for the drivers' tests."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from redstep_check.engines import DEFAULT, Engine, EngineUnavailable, open_engine
+from redstep_check.faults import FaultProxy
+
+from .stage import AsyncStage, Stage, SyncStage, free_port
+
+STAGES = {"sync": SyncStage, "asyncio": AsyncStage}
+
+
+@pytest.fixture(scope="package")
+def shared_engine() -> Iterator[Engine]:
+    """An engine with a unix socket alone, for all of these tests."""
+    yield from _opened()
+
+
+@pytest.fixture(scope="package")
+def tcp_engine() -> Iterator[Engine]:
+    """An engine with a port too: redis-py's pools behave otherwise over TCP, for there they expect maintenance notices."""
+    yield from _opened(port=str(free_port()), bind="127.0.0.1")
+
+
+def _opened(**config: str) -> Iterator[Engine]:
+    try:
+        with open_engine(DEFAULT, config=config) as engine:
+            yield engine
+    except EngineUnavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def tcp_address(tcp_engine: Engine) -> tuple[str, int]:
+    """The host and port of the engine that has them, emptied."""
+    tcp_engine.forget()
+    with tcp_engine.client() as admin:
+        return "127.0.0.1", int(str(admin.config_get("port")["port"]))
+
+
+@pytest.fixture
+def engine(shared_engine: Engine) -> Engine:
+    """The shared engine, with neither keys nor scripts."""
+    shared_engine.forget()
+    shared_engine.flush_scripts()
+    return shared_engine
+
+
+@pytest.fixture
+def proxy(engine: Engine) -> Iterator[FaultProxy]:
+    """A proxy before it."""
+    assert engine.address is not None
+    with FaultProxy(engine.address) as proxy:
+        yield proxy
+
+
+@pytest.fixture(params=STAGES)
+def stage(request: pytest.FixtureRequest, engine: Engine, proxy: FaultProxy) -> Iterator[Stage]:
+    """Both stages, one after the other."""
+    yield from _played(STAGES[request.param](engine, proxy))
+
+
+@pytest.fixture
+def sync_stage(engine: Engine, proxy: FaultProxy) -> Iterator[Stage]:
+    """The stage of what only threads do."""
+    yield from _played(SyncStage(engine, proxy))
+
+
+@pytest.fixture
+def async_stage(engine: Engine, proxy: FaultProxy) -> Iterator[Stage]:
+    """The stage of what only tasks do."""
+    yield from _played(AsyncStage(engine, proxy))
+
+
+def _played(stage: Stage) -> Iterator[Stage]:
+    yield stage
+    stage.close()

@@ -1,0 +1,155 @@
+"""
+Least privilege: a user who may run `COMMANDS` on the prefix, and nothing else, may do all that the limiter does.
+
+The list is part of the contract, not advice. An engine refuses a command when a script comes to it, and does not undo what the
+script wrote before: a user who lacks a later write, say PEXPIREAT, is charged for a call that he is told was refused, in a log
+that never expires. A whole list is either granted or not; there is no half of it that fails cleanly.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from attrs import frozen
+
+from redstep import AsyncRateLimiter, Limit, RateLimiter, Unavailable, async_start_region, rate_limiter, start_region
+from redstep.rate_limiter import COMMANDS, REPRESENTATIONS, ZSET
+from redstep.scripts import Script
+from redstep_check import headers
+from redstep_check.engines import NAMES, Engine, EngineUnavailable, open_engine
+
+LIMIT = Limit(6, 3_600_000)
+CLOCKS: tuple[Callable[[], int] | None, ...] = (None, lambda: 5_000)
+BY_DRIVERS = {"evalsha", "eval", "script|load"}
+ENGINES = [name for name in NAMES if name != "fakeredis"]  # which has no ACL
+EACH = [(representation, command) for representation in REPRESENTATIONS for command in sorted(COMMANDS[representation])]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def shared(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """A server, for all of these tests."""
+    try:
+        with open_engine(request.param) as engine:
+            yield engine
+    except EngineUnavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def engine(shared: Engine) -> Engine:
+    """The server, with neither keys nor scripts."""
+    shared.forget()
+    shared.flush_scripts()
+    return shared
+
+
+@contextmanager
+def user(engine: Engine, commands: frozenset[str]) -> Iterator[dict[str, Any]]:
+    """With a user who may run these commands on the limiter's keys; gives how one becomes it."""
+    with engine.client() as admin:
+        granted = [f"+{command}" for command in sorted(commands)]
+        admin.execute_command("ACL", "SETUSER", "limiter", "reset", "on", ">secret", "~redstep:*", *granted)
+        try:
+            yield {"unix_socket_path": engine.address, "username": "limiter", "password": "secret"}
+        finally:
+            admin.acl_deluser("limiter")
+
+
+def use(limiter: Any, representation: str) -> None:
+    """All that a limiter does, under a limit of six that a cold start halves."""
+    assert limiter.acquire("user", request_id="r1" if representation == ZSET else None).allowed
+    assert limiter.acquire("user").allowed
+    assert not limiter.acquire("user", 2).allowed
+    assert limiter.peek("user").remaining == 1
+    limiter.reset("user")
+    limiter.load()
+    assert limiter.acquire("user", 3).allowed
+    limiter.reset("user")
+
+
+def use_sync(login: dict[str, Any], representation: str) -> None:
+    """By the engine's clock and by the caller's."""
+    with redis.Redis(**login) as client:
+        region = start_region(client, "eu")
+        for clock in CLOCKS:
+            with RateLimiter(client, LIMIT, region=region, representation=representation, clock=clock) as limiter:
+                use(limiter, representation)
+
+
+def use_asyncio(login: dict[str, Any], representation: str) -> None:
+    """The same for asyncio."""
+    with asyncio.Runner() as runner:
+        client = redis.asyncio.Redis(**login)
+        region = runner.run(async_start_region(client, "eu"))
+        for clock in CLOCKS:
+            limiter = AsyncRateLimiter(client, LIMIT, region=region, representation=representation, clock=clock)
+            use(Awaited(limiter, runner), representation)
+            runner.run(limiter.close())
+        runner.run(client.aclose())
+
+
+@frozen
+class Awaited:
+    """An asyncio limiter whose calls are waited for."""
+
+    limiter: AsyncRateLimiter
+    runner: asyncio.Runner
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *args, **options: self.runner.run(getattr(self.limiter, name)(*args, **options))
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+@pytest.mark.parametrize("used", [use_sync, use_asyncio])
+def test_the_list_is_enough(engine: Engine, representation: str, used: Callable[[dict[str, Any], str], None]) -> None:
+    """Admissions, denials, peeks, resets, loading and regions work, and so does redis-py's handshake."""
+    with user(engine, COMMANDS[representation]) as login:
+        used(login, representation)
+
+
+@pytest.mark.parametrize(("representation", "command"), EACH)
+def test_no_command_of_the_list_can_be_left_out(engine: Engine, representation: str, command: str) -> None:
+    """Without it a call fails, definitely, by the engine's refusal."""
+    with user(engine, COMMANDS[representation] - {command}) as login:
+        with pytest.raises(Unavailable, match=r"NOPERM|ACL|can't run this command") as caught:
+            use_sync(login, representation)
+        assert caught.value.definite is True
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+def test_the_list_is_that_of_the_scripts(representation: str) -> None:
+    """What the scripts call, what the drivers send, and nothing else."""
+    called = {command for script in (*rate_limiter.scripts_of(representation), rate_limiter.CLOCK) for command in calls(script)}
+    assert COMMANDS[representation] == {command.lower() for command in called} | BY_DRIVERS
+
+
+def calls(script: Script) -> Iterator[str]:
+    """The commands of a script's calls, all of which are literals."""
+    for _, command in headers._calls(headers.parse(script.text)):
+        assert command is not None, script.name
+        yield command
+
+
+def test_every_script_of_the_limiter_is_counted() -> None:
+    """None lies in the folder that the limiter calls and the list leaves out."""
+    known = {rate_limiter.CLOCK.name} | {each.name for kind in REPRESENTATIONS for each in rate_limiter.scripts_of(kind)}
+    files = {file.name.removesuffix(".lua") for file in resources.files("redstep_lua").iterdir() if file.name.endswith(".lua")}
+    assert known == {name for name in files if name.startswith(("rate_limiter_", "engine_"))}
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+def test_half_a_list_leaves_half_a_write(engine: Engine, representation: str) -> None:
+    """The danger that makes the list a contract: without PEXPIREAT a call that is refused is charged, for ever."""
+    with user(engine, COMMANDS[representation] - {"pexpireat"}) as login, redis.Redis(**login) as client:
+        limiter = RateLimiter(client, LIMIT, representation=representation)
+        with pytest.raises(Unavailable):
+            limiter.acquire("user")
+        assert limiter.peek("user").remaining == 5
+        limiter.close()
+    with engine.client() as admin:
+        assert [admin.pttl(key) for key in admin.scan_iter()] == [-1]

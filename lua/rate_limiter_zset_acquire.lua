@@ -109,20 +109,19 @@ end
 
 if longest and not duplicate then return reply(0, longest, longest_wait) end
 
--- The members of one admission: no two admissions of one instant share a number, for numbers at an instant only grow.
-local function units(view)
-  local first = request_id == '' and redis.call('ZCOUNT', view.key, ms(view.stamp), ms(view.stamp)) or 1
-  local pattern = request_id == '' and ms(view.stamp) .. '-%.0f' or 'id:%.0f:'
-  return function(number) return string.format(pattern, first + number) .. request_id end
+-- Where an admission starts to number its units: no two of one instant share a number, for numbers only grow.
+for _, view in ipairs(views) do
+  view.first_unit = request_id == '' and redis.call('ZCOUNT', view.key, ms(view.stamp), ms(view.stamp)) or 1
+  view.unit = request_id == '' and ms(view.stamp) .. '-%.0f' or 'id:%.0f:'
 end
 
 local function admit(view)
-  local unit, stamp = units(view), ms(view.stamp)
+  local stamp = ms(view.stamp)
   for first = 0, cost - 1, UNITS_PER_CALL do
     local members = {}
     for number = first, math.min(first + UNITS_PER_CALL, cost) - 1 do
       members[#members + 1] = stamp
-      members[#members + 1] = unit(number)
+      members[#members + 1] = string.format(view.unit, view.first_unit + number) .. request_id
     end
     local added = redis.pcall('ZADD', view.key, unpack(members))
     if type(added) == 'table' then return failed(added, view.key) end

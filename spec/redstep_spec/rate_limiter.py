@@ -341,13 +341,13 @@ def misuse(call: Call) -> Misuse | None:
     """RL-6, RL-16, CM-7: what is wrong with a call that no state could ever answer."""
     if not is_name(call.name):
         return Misuse("name", ("CM-7", "RL-16"))
-    if not call.limits or len({limit.window_ms for limit in call.limits}) < len(call.limits):
-        return Misuse("limits")
     for limit in call.limits:
         if not is_integer(limit.limit, 1):
             return Misuse("limit")
         if not is_integer(limit.window_ms, 1):
             return Misuse("window_ms")
+    if not call.limits or len({limit.window_ms for limit in call.limits}) < len(call.limits):
+        return Misuse("limits")
     if isinstance(call, Acquire):
         if not is_integer(call.cost, 1, min(limit.limit for limit in call.limits)):
             return Misuse("cost", ("RL-6", "RL-16"))

@@ -79,9 +79,11 @@ always, sometimes = PROPERTIES.holds_always, PROPERTIES.holds_sometimes
 
 @always("RL-2")
 def never_over_the_limit(t: Transition) -> bool:
-    """After an admission, no more is counted than the limit in force."""
+    """When something was charged, no more is counted than the limit in force, whether the reply arrived or not."""
+    if t.acquire is None or t.after == t.before:
+        return True
     after = [evolve(view, log=spec.log_of(t.after, view.limit.window_ms)) for view in t.views]
-    return not t.admitted or t.earlier is not None or all(v.used(v.time_ms) <= v.effective(v.time_ms) for v in after)
+    return all(view.used(view.time_ms) <= view.effective(view.time_ms) for view in after)
 
 
 @always("RL-2")
@@ -108,9 +110,11 @@ def retry_after_is_exact(t: Transition) -> bool:
 
 @always("RL-5")
 def time_never_runs_backward(t: Transition) -> bool:
-    """The stamps of a log never decrease."""
+    """The stamps of a log never decrease, nor does its newest, unless it is reset."""
     stamps = [[admission.at_ms for admission in log.admissions] for log in t.after]
-    return all(each == sorted(each) for each in stamps)
+    newest = [(log.newest_ms or 0, spec.log_of(t.after, log.window_ms).newest_ms or 0) for log in t.before]
+    forward = isinstance(t.call, spec.Reset) or all(earlier <= later for earlier, later in newest)
+    return forward and all(each == sorted(each) for each in stamps)
 
 
 @always("RL-7")
@@ -152,7 +156,7 @@ def the_last_unit_is_taken(t: Transition) -> bool:
 @sometimes("RL-2")
 def two_in_one_millisecond(t: Transition) -> bool:
     """Two calls are admitted in one millisecond."""
-    return t.admitted and any(view.log.newest_ms == view.now_ms for view in t.views)
+    return t.admitted and t.earlier is None and any(view.log.newest_ms == view.now_ms for view in t.views)
 
 
 @sometimes("RL-1")
@@ -269,8 +273,11 @@ def the_first_warm_millisecond(t: Transition) -> bool:
 @sometimes("RL-9", "region")
 def rounded_down(t: Transition) -> bool:
     """A cold limit is rounded down to something above one."""
-    fractions = (v.region.percent * v.limit.limit % 100 for v in t.views if v.region and v.is_cold(v.time_ms))
-    return isinstance(t.reply, spec.Decision) and t.reply.limit > 1 and any(fractions)
+    if not isinstance(t.reply, spec.Decision) or t.reply.limit == 1:
+        return False
+    binding = t.views[t.reply.binding]
+    is_cold = binding.region is not None and binding.is_cold(binding.time_ms)
+    return is_cold and binding.region is not None and binding.region.percent * binding.limit.limit % 100 > 0
 
 
 @sometimes("RL-6", "region", "cost")
@@ -334,19 +341,20 @@ def an_acquire_is_not_sent(t: Transition) -> bool:
 @sometimes("CM-4", Fate.REPLY_LOST.value)
 def a_plain_admission_is_lost(t: Transition) -> bool:
     """An acquire without identity is charged, and its reply is lost."""
-    return isinstance(t.outcome, Unknown) and t.request_id is None and t.after != t.before
+    lost = t.acquire is not None and isinstance(t.outcome, Unknown)
+    return lost and t.request_id is None and t.after != t.before
 
 
 @sometimes("CM-4", Fate.REPLY_LOST.value, "request_id")
 def a_lost_acquire_is_sent_again(t: Transition) -> bool:
     """An acquire with an identity is charged, its reply is lost, and it is sent again."""
-    return t.admitted and Fate.REPLY_LOST in t.fates and t.after != t.before
+    return t.admitted and t.fates[:1] == (Fate.REPLY_LOST,) and t.after != t.before
 
 
 @sometimes("CM-9", Fate.REPLY_LOST.value, Fate.NOT_SENT.value, "request_id")
 def lost_and_then_not_sent(t: Transition) -> bool:
     """The second attempt does not reach the store, but the first did."""
-    return isinstance(t.outcome, Unknown) and Fate.NOT_SENT in t.fates
+    return isinstance(t.outcome, Unknown) and spec.is_idempotent(t.call) and t.fates[1:2] == (Fate.NOT_SENT,)
 
 
 @sometimes("CM-6", Fate.FLUSHED.value)

@@ -19,6 +19,7 @@
 ]]
 -- A denial is the hot path: no closure is made and no record read before one is needed.
 local HEADER, RECORD, SPARE_SLOTS, DAY_MS, MOST = 56, 16, 2, 86400000, 2^52
+local SLOTS_MOST = 2^25 -- a string holds 512 MB
 local KEYS, ARGV, tonumber, call, unpack_doubles = KEYS, ARGV, tonumber, redis.call, struct.unpack
 
 local logs = #KEYS
@@ -38,7 +39,7 @@ end
 
 -- What a denial is about: the limit to wait for longest.
 local binding, longest_wait, its_limit, its_used, its_reset = 0, 0, 0, 0, 0
-local views
+local views, strings
 for i = 1, logs do
   local window, limit = tonumber(ARGV[3 * i + 1]), tonumber(ARGV[3 * i + 2])
   if not (window and window >= 1 and window <= MOST and window % 1 == 0) then return redis.error_reply('EARG window_ms') end
@@ -56,13 +57,21 @@ for i = 1, logs do
   if header ~= '' then
     if #header ~= HEADER then return redis.error_reply('ECORRUPT ' .. key) end
     newest, total, head_stamp, head_total, head, count, slots = unpack_doubles('>ddddddd', header)
-    if not (newest >= head_stamp and total > head_total and slots >= count) then
+    if not (newest >= head_stamp and newest <= MOST and total > head_total and slots >= count) then
       return redis.error_reply('ECORRUPT ' .. key)
     end
   end
 
   local stamp = newest > now and newest or now
   local horizon = stamp - window
+  -- The plainest denial, of a call that lacks one unit, needs the rest of the header as little as its records.
+  if header ~= '' and (head_stamp <= horizon or stamp < warm_at or total - head_total + cost ~= limit + 1) then
+    if not (newest % 1 == 0 and head_stamp % 1 == 0 and total % 1 == 0 and head_total % 1 == 0 and head % 1 == 0
+        and count % 1 == 0 and slots % 1 == 0 and newest >= 0 and head_stamp >= 0 and head_total >= 0 and head >= 0
+        and count >= 1 and total <= MOST and head <= MOST and slots <= SLOTS_MOST) then
+      return redis.error_reply('ECORRUPT ' .. key)
+    end
+  end
   if newest <= horizon then
     total, head_total, head, count = 0, 0, 0, 0
   elseif head_stamp <= horizon then
@@ -81,6 +90,10 @@ for i = 1, logs do
       end
     end
     head, count = live, last + 1 - live
+    if not (head_stamp <= newest and head_stamp % 1 == 0 and head_total >= 0 and head_total < total
+        and head_total % 1 == 0) then
+      return redis.error_reply('ECORRUPT ' .. key)
+    end
   end
 
   local is_cold, in_force = stamp < warm_at, limit
@@ -103,7 +116,9 @@ for i = 1, logs do
         while after - before > 1 do
           local middle = math.floor((before + after) / 2)
           local slot = HEADER + middle % slots * RECORD
-          local middle_stamp, middle_total = unpack_doubles('>dd', call('GETRANGE', key, slot, slot + RECORD - 1))
+          local text = call('GETRANGE', key, slot, slot + RECORD - 1)
+          if #text < RECORD then return MOST * 4 end
+          local middle_stamp, middle_total = unpack_doubles('>dd', text)
           if middle_total < head_total + surplus then
             before, before_stamp = middle, middle_stamp
           else
@@ -117,6 +132,7 @@ for i = 1, logs do
         at = math.max(at, warm_at)
         if cost <= in_force then at = math.min(at, fits_at(in_force)) end
       end
+      if not (at > stamp and at <= MOST * 2 and at % 1 == 0) then return redis.error_reply('ECORRUPT ' .. key) end
     end
     if at - now > longest_wait then
       binding, longest_wait, its_limit, its_used, its_reset = i, at - now, in_force, used, newest + window - now
@@ -124,6 +140,12 @@ for i = 1, logs do
   elseif binding == 0 then
     views = views or {}
     views[i] = {in_force, used, stamp, total, head_stamp, head_total, head, count, slots, window, limit}
+    if count < slots and slots <= limit * 1.25 + 64 and total + cost <= MOST then
+      -- There is a free slot for the record.
+    else
+      strings = strings or {}
+      strings[i] = ''
+    end
   end
 end
 
@@ -132,22 +154,12 @@ if binding > 0 then
   return {0, binding - 1, its_limit, remaining, longest_wait, its_used > 0 and its_reset or 0, now}
 end
 
-local scarcest, its_remaining
-for i = 1, logs do
-  local key = KEYS[i]
-  local in_force, used, stamp, total, head_stamp, head_total, head, count, slots, window, limit = unpack(views[i])
-  if count == 0 then head_stamp = stamp end
-  local written
-  if count < slots and slots <= limit * 1.25 + 64 and total + cost <= MOST then
-    local slot = HEADER + (head + count) % slots * RECORD
-    written = redis.pcall('SETRANGE', key, slot, struct.pack('>dd', stamp, total))
-    if written ~= 0 and type(written) == 'number' then
-      local text = struct.pack('>ddddddd', stamp, total + cost, head_stamp, head_total, head, count + 1, slots)
-      call('SETRANGE', key, 0, text)
-    end
-  else
-    -- A string of more slots, or fewer: the records that count in order, their totals without what came before them.
-    local records = {}
+-- A log that needs a string of more slots, or of fewer, is read and made before anything is written.
+for i = 1, strings and logs or 0 do
+  if strings[i] then
+    local _, used, stamp, _, head_stamp, head_total, head, count, slots, _, limit = unpack(views[i])
+    -- The records that count in order, their totals without what came before them.
+    local key, records = KEYS[i], {}
     if count > 0 then
       local first = head % slots
       local straight = math.min(count, slots - first)
@@ -155,16 +167,37 @@ for i = 1, logs do
       if straight < count then
         stored = stored .. call('GETRANGE', key, HEADER, HEADER + (count - straight) * RECORD - 1)
       end
+      if #stored < count * RECORD then return redis.error_reply('ECORRUPT ' .. key) end
       for place = 1, count do
         local its_stamp, total_before = unpack_doubles('>dd', stored, (place - 1) * RECORD + 1)
         records[place] = struct.pack('>dd', its_stamp, total_before - head_total)
       end
+    else
+      head_stamp = stamp
     end
     slots = math.min(count + math.floor(count / 4) + SPARE_SLOTS, limit)
     records[count + 1] = struct.pack('>dd', stamp, used)
     local text = struct.pack('>ddddddd', stamp, used + cost, head_stamp, 0, 0, count + 1, slots)
     local free = string.rep('\0', (slots - count - 1) * RECORD)
-    written = redis.pcall('SET', key, text .. table.concat(records) .. free)
+    strings[i] = text .. table.concat(records) .. free
+  end
+end
+
+local scarcest, its_remaining
+for i = 1, logs do
+  local key = KEYS[i]
+  local in_force, used, stamp, total, head_stamp, head_total, head, count, slots, window = unpack(views[i])
+  local written
+  if strings and strings[i] then
+    written = redis.pcall('SET', key, strings[i])
+  else
+    if count == 0 then head_stamp = stamp end
+    local slot = HEADER + (head + count) % slots * RECORD
+    written = redis.pcall('SETRANGE', key, slot, struct.pack('>dd', stamp, total))
+    if written ~= 0 and type(written) == 'number' then
+      local text = struct.pack('>ddddddd', stamp, total + cost, head_stamp, head_total, head, count + 1, slots)
+      call('SETRANGE', key, 0, text)
+    end
   end
   if type(written) == 'table' and written.err then
     return redis.error_reply((string.gsub(tostring(written.err), '^@user_script:%s*%d+:%s*%-?', '')))

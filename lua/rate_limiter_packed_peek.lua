@@ -14,6 +14,7 @@
   cost   O(1) a limit; O(log n) after many admissions ended together, n = records
 ]]
 local HEADER, RECORD = 56, 16
+local SLOTS_MOST = 2^25 -- a string holds 512 MB
 
 local function refuse(name) return redis.error_reply('EARG ' .. name) end
 
@@ -47,10 +48,12 @@ if ARGV[1] == '' then
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Stamp of a record, and the total before it.
+-- Stamp of a record, and the total before it; of one that is not stored, what no log holds.
 local function record(key, index, slots)
   local at = HEADER + index % slots * RECORD
-  return struct.unpack('>dd', redis.call('GETRANGE', key, at, at + RECORD - 1))
+  local text = redis.call('GETRANGE', key, at, at + RECORD - 1)
+  if #text < RECORD then return 2^53, -1 end
+  return struct.unpack('>dd', text)
 end
 
 -- The first of the records from `first` on, before `past`, that is later than an instant: by steps that double, then halve.
@@ -76,7 +79,9 @@ for i = 1, logs do
   if header ~= '' then
     if #header ~= HEADER then return corrupt(key) end
     local newest, total, head_stamp, head_total, head, count, slots = struct.unpack('>ddddddd', header)
-    if not (newest >= head_stamp and head_stamp >= 0 and total > head_total and count >= 1 and slots >= count) then
+    if not (is_integer(newest, 0, 2^52) and is_integer(head_stamp, 0, newest) and is_integer(total, 1, 2^52)
+        and is_integer(head_total, 0, total - 1) and is_integer(head, 0, 2^52) and is_integer(slots, 1, SLOTS_MOST)
+        and is_integer(count, 1, slots)) then
       return corrupt(key)
     end
     stamp = math.max(now, newest)
@@ -85,6 +90,7 @@ for i = 1, logs do
       if head_stamp <= horizon then
         local _
         _, head_total = record(key, first_after(key, slots, head, head + count, horizon), slots)
+        if not is_integer(head_total, 0, total - 1) then return corrupt(key) end
       end
       used, reset_after = total - head_total, newest + window - now
     end

@@ -208,8 +208,8 @@ def test_a_time_is_kept(here: Path) -> None:
 
 
 def test_engines_are_listed(here: Path) -> None:
-    """Each with what it is or why it is missing, for people and for machines."""
-    ran = redstep(here, "engines", PATH="/nowhere")
+    """Each with what it is or why it is missing, for people and for machines; a wheel's server is not the system's."""
+    ran = redstep(here, "engines", PATH=str(REDSTEP.parent))
     assert (ran.returncode, ran.stderr) == (0, "")
     lines = [line.split(maxsplit=2) for line in ran.stdout.splitlines()]
     assert tuple(name for name, _, _ in lines) == NAMES

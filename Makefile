@@ -1,0 +1,46 @@
+# From a clean clone, with Python >= 3.11, pip, git and make: `make check`, `make test`. All set-up happens in .venv.
+
+PYTHON ?= python3 python3.13 python3.12 python3.11# candidates: the first that is recent enough and has pip
+SOAK_S ?= 3600
+ENGINES = valkey9 valkey8 redis62 redis7 fakeredis
+
+BIN = .venv/bin
+
+.PHONY: help check test lint soak clean
+
+help: ## list what can be made
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+check: .venv/check.done ## hold the implementation against its specification, on a real engine
+	$(BIN)/redstep check
+
+test: .venv/test.done ## run the tests
+	$(BIN)/pytest
+
+lint: .venv/lint.done ## check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+
+soak: .venv/check.done ## check for an hour, or SOAK_S seconds, on every engine that is there
+	$(BIN)/redstep check --time $(SOAK_S) $(ENGINES:%=--engine %)
+
+clean: ## remove what was made, except the stories in .redstep
+	rm -rf .venv .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# One environment; each extra includes the one before. The environment is made without a pip of its own, because Debian
+# keeps ensurepip in a package apart; the pip of its maker installs into it.
+
+suitable = import sys, pip; sys.exit(sys.version_info < (3, 11))
+python = $(shell for each in $(PYTHON); do "$$each" -c '$(suitable)' 2>/dev/null && echo "$$each" && break; done)
+
+.venv/%.done: pyproject.toml constraints.txt
+	$(eval maker := $(python))
+	@test "$(maker)" || { echo "needs Python 3.11 or later with pip, and found none among: $(PYTHON)" >&2; exit 1; }
+	@echo "setting up .venv for this, once, with $(maker) ($$($(maker) --version)): redstep[$*]"
+	@test -x $(BIN)/python || $(maker) -m venv --without-pip .venv
+	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+		$(maker) -m pip --python $(BIN)/python --disable-pip-version-check install --quiet --editable '.[$*]'
+	@touch $@

@@ -6,7 +6,7 @@ ENGINES = valkey9 valkey8 redis62 redis7 fakeredis
 
 BIN = .venv/bin
 
-.PHONY: help check test lint soak clean
+.PHONY: help check test bench lint soak clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -17,11 +17,17 @@ check: .venv/check.done ## hold the implementation against its specification, on
 test: .venv/test.done ## run the tests
 	$(BIN)/pytest
 
+bench: .venv/bench.done ## measure speed and memory; BENCH takes options such as "--engine redis62" or "--markdown FILE"
+	$(BIN)/pytest benchmarks --benchmark-enable --benchmark-quiet --benchmark-autosave $(BENCH)
+
 lint: .venv/lint.done ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/basedpyright
+
+differential: .venv/test.done ## compare 500,000 random decisions of both representations with the specification
+	REDSTEP_DECISIONS=500000 $(BIN)/pytest tests/test_differential.py
 
 soak: .venv/check.done ## check for an hour, or SOAK_S seconds, on every engine that is there
 	$(BIN)/redstep check --time $(SOAK_S) $(ENGINES:%=--engine %)

@@ -6,13 +6,12 @@ from contextlib import ExitStack
 from typing import Any
 
 import redis
-from conftest import Extent
-from measuring import DAY_MS, NULL6, Rounds, Server
-from peers import PEERS
-from reporting import Row
 
+from measuring import DAY_MS, NULL6, Extent, Rounds, Server
+from peers import PEERS
 from redstep import Limit, RateLimiter
 from redstep.rate_limiter import Policy
+from reporting import Row
 
 LIMIT = 1_000
 CALLS = 100
@@ -56,5 +55,7 @@ def test_denials(server: Server, url: str, extent: Extent, found: Callable[[Row]
     for other, bound in {"evalsha": 0.75, "limits": 0.6}.items():
         if other in subjects:
             detail = f"{rounds.median('redstep'):.0f} µs and {rounds.median(other):.0f} µs a call"
-            subject = f"RateLimiter.acquire against {'redis.Redis.evalsha of null6' if other == 'evalsha' else 'the hit of limits'}"
+            subject = (
+                f"RateLimiter.acquire against {'redis.Redis.evalsha of null6' if other == 'evalsha' else 'the hit of limits'}"
+            )
             found(Row(RULE, rounds.ratio("redstep", other), f"x {other}", subject, detail, bound))

@@ -9,12 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import frozen
-from conftest import Extent
-from measuring import Rounds, Server
-from reporting import Row
 
+from measuring import Extent, Rounds, Server
 from redstep import rate_limiter
 from redstep_check.naive.rate_limiter import SCRIPT as NAIVE
+from reporting import Row
 
 WINDOW_MS = 10_000_000
 START_MS = 1_000_000

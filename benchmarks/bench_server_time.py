@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 from attrs import define
-from conftest import Extent
-from measuring import ADMISSION_FLOOR, DAY_MS, DENIAL_FLOOR, IN_FLIGHT, NULL, NULL6, Rounds, Server
-from reporting import Row
 
+from measuring import ADMISSION_FLOOR, DAY_MS, DENIAL_FLOOR, IN_FLIGHT, NULL, NULL6, Extent, Rounds, Server
 from redstep import rate_limiter
+from reporting import Row
 
 CALLS = 200
 NEVER_COLD = 0
@@ -53,7 +52,9 @@ class Log:
 
         def calls(instants_taken: int, calls_each: int) -> list[bytes]:
             taken = [next(instants) for _ in range(instants_taken)]
-            return self.server.all_packed(script, key, [self.arguments(at, self.limit) for at in taken for _ in range(calls_each)])
+            return self.server.all_packed(
+                script, key, [self.arguments(at, self.limit) for at in taken for _ in range(calls_each)]
+            )
 
         assert all(reply[0] == 1 for reply in self.server.send(calls(self.limit, 1)))
         while True:
@@ -93,7 +94,7 @@ def test_decisions(server: Server, extent: Extent, found: Callable[[Row], None],
     least, most = extent.limits[0], extent.limits[-1]
     packed = representation == rate_limiter.PACKED
     for in_flight, way in WAYS.items():
-        measured, rule = rounds[in_flight], f"PF-1 server time of a decision, {way}"
+        measured, rule = rounds[in_flight], f"PF-1 decisions, server time, {way}"
         null = f"null6 is {measured.median('null6'):.2f} µs, {measured.ratio('null6', 'null'):.1f} x null"
         for what, bound in {"deny": 2.5, "mix": 3.4}.items():
             floor = f"floor {measured.ratio(f'{what} floor', 'null6'):.2f}; " if packed else ""

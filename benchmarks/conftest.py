@@ -5,32 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import reporting
-from attrs import asdict, frozen
-from measuring import Server, open_loopback
-from reporting import Row
+from attrs import asdict
 
+import reporting
+from measuring import FULL, QUICK, Extent, Server, open_loopback
 from redstep_check.engines import DEFAULT, NAMES, EngineUnavailable
+from reporting import Row
 
 ENGINES = [name for name in NAMES if name != "fakeredis"]  # an imitation has no server time
 ROWS = pytest.StashKey[list[Row]]()
 VERSION = pytest.StashKey[str]()
-
-
-@frozen
-class Extent:
-    """How much to do."""
-
-    rounds: int
-    limits: tuple[int, ...]
-    expiring: int
-    """How many entries expire together."""
-
-    peers: bool
-
-
-FULL = Extent(rounds=60, limits=(100, 1_000, 100_000), expiring=100_000, peers=True)
-QUICK = Extent(rounds=3, limits=(100, 1_000), expiring=2_000, peers=False)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -47,6 +47,22 @@ return {1, 0, #header, 0, 0, 0, time[1] * 1000}
 
 
 @frozen
+class Extent:
+    """How much to do."""
+
+    rounds: int
+    limits: tuple[int, ...]
+    expiring: int
+    """How many entries expire together."""
+
+    peers: bool
+
+
+FULL = Extent(rounds=60, limits=(100, 1_000, 100_000), expiring=100_000, peers=True)
+QUICK = Extent(rounds=3, limits=(100, 1_000), expiring=2_000, peers=False)
+
+
+@frozen
 class Block:
     """What a block of calls cost, and what it answered."""
 

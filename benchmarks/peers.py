@@ -1,18 +1,19 @@
 """
 The others: the same limit, server, interface and redis-py, one connection each, used as their documentation says.
 
-What they do is not the same thing, and so each says its algorithm, whose clock decides, and whether it is exact, that is:
-never more than L in any window, and no call denied that would fit, on one clock. An exact limiter that goes by the
-clients' clocks is only as exact as they agree. A denial of some tells how long to wait, of others nothing.
+What they do is not the same thing, and so each says its algorithm, whose clock decides, and whether it is exact. An exact
+limiter that goes by the clients' clocks is as exact as they agree. redstep answers seven integers, the others two or less,
+or three; none but redstep takes several limits of different windows and a cold start in the same script.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 import redis
 from attrs import frozen
-from measuring import DAY_MS
 
+from measuring import DAY_MS
 from redstep import Limit, RateLimiter
 
 TEXTBOOK = """
@@ -41,8 +42,15 @@ class Peer:
     algorithm: str
     clock: str
     exact: bool
+    """Whether it is a sliding window that admits exactly what fits, on that clock, but for the instant of an edge."""
+
     opened: Callable[[str, int], AbstractContextManager[On]]
     """Given the URL of a server and the limit for a day."""
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether somebody else made it."""
+        return not self.name.startswith("redstep")
 
 
 def _pool(url: str) -> redis.ConnectionPool:
@@ -51,8 +59,10 @@ def _pool(url: str) -> redis.ConnectionPool:
 
 @contextmanager
 def _redstep(url: str, limit: int, representation: str) -> Iterator[On]:
-    with redis.Redis.from_pool(_pool(url)) as client, RateLimiter(client, Limit(limit, DAY_MS), representation=representation) as limiter:
+    with redis.Redis.from_pool(_pool(url)) as client:
+        limiter = RateLimiter(client, Limit(limit, DAY_MS), representation=representation)
         yield lambda key: lambda: limiter.acquire(key).allowed
+        limiter.close()
 
 
 @contextmanager
@@ -100,12 +110,13 @@ def _throttled(url: str, limit: int, using: str) -> Iterator[On]:
     store._backend.get_client().close()  # noqa: SLF001  it has no other way
 
 
+OURS = Peer("redstep packed", "log, string", "engine", True, partial(_redstep, representation="packed"))
 PEERS = (
-    Peer("redstep packed", "log, string", "engine", True, lambda url, limit: _redstep(url, limit, "packed")),
-    Peer("redstep zset", "log, sorted set", "engine", True, lambda url, limit: _redstep(url, limit, "zset")),
+    OURS,
+    Peer("redstep zset", "log, sorted set", "engine", True, partial(_redstep, representation="zset")),
     Peer("textbook", "log, sorted set", "engine", True, _textbook),
-    Peer("limits", "log, list (moving window)", "client", True, _limits),
+    Peer("limits", "log, list", "client", True, _limits),
     Peer("pyrate-limiter", "log, sorted set", "client", True, _pyrate),
-    Peer("throttled-py", "two counters (sliding window)", "client", False, lambda url, limit: _throttled(url, limit, "sliding_window")),
-    Peer("throttled-py", "GCRA, one number", "engine", False, lambda url, limit: _throttled(url, limit, "gcra")),
+    Peer("throttled-py sliding", "two counters", "client", False, partial(_throttled, using="sliding_window")),
+    Peer("throttled-py GCRA", "GCRA, one number", "engine", False, partial(_throttled, using="gcra")),
 )

@@ -84,7 +84,7 @@ def write_markdown(rows: Sequence[Row], engine: str, path: Path) -> None:
 
 
 def _rules(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(row.rule for row in rows))
+    return sorted({row.rule for row in rows})
 
 
 def _line(cells: Iterable[str]) -> str:

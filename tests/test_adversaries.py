@@ -16,6 +16,7 @@ from unittest.mock import patch
 import pytest
 import redis
 import redis.asyncio
+from redis.exceptions import NoScriptError, OutOfMemoryError
 
 from redstep import AsyncRateLimiter, Decision, Limit, RateLimiter, Unavailable, Usage
 from redstep.rate_limiter import PACKED, PACKED_ACQUIRE, REPRESENTATIONS, ZSET
@@ -313,7 +314,7 @@ def test_a_plain_client_meets_the_flush(engine: Engine) -> None:
     client = engine.client()
     sha1 = client.script_load(NAIVE)
     engine.flush_scripts()
-    with pytest.raises(redis.exceptions.NoScriptError):
+    with pytest.raises(NoScriptError):
         client.evalsha(sha1, 1, "naive", TRUE_MS, HOUR_MS, 5)
 
 
@@ -348,7 +349,7 @@ def test_the_naive_limiter_admits_on_a_full_engine(server: Engine) -> None:
     client.config_set("maxmemory", 1)
     admitted = 0
     for now_ms in range(5):
-        with suppress(redis.exceptions.OutOfMemoryError):
+        with suppress(OutOfMemoryError):
             admitted += naive(client, TRUE_MS + now_ms, Limit(5, 60_000))
     assert admitted == 5
 

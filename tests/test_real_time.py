@@ -16,9 +16,15 @@ PROCESSES = 3
 SECONDS = 1.2
 
 
-def hammer(address: str, prefix: str, seconds: float) -> tuple[list[int], int]:
+REAL_ENGINES = tuple(name for name in NAMES if name != "fakeredis")
+EVERYWHERE = [(name, representation) for name in REAL_ENGINES for representation in ("packed", "zset")]
+"""Every engine with both representations; fakeredis' Lua lacks `struct`, which `packed` needs."""
+
+
+def hammer(address: str, prefix: str, representation: str, seconds: float) -> tuple[list[int], int]:
     """Acquire as fast as possible; return when calls were admitted, and how many were denied."""
-    limiter = RateLimiter(redis.Redis(unix_socket_path=address), Limit(LIMIT, WINDOW_MS), prefix=prefix)
+    client = redis.Redis(unix_socket_path=address)
+    limiter = RateLimiter(client, Limit(LIMIT, WINDOW_MS), prefix=prefix, representation=representation)
     admitted, denied = [], 0
     until_s = time.monotonic() + seconds
     while time.monotonic() < until_s:
@@ -39,12 +45,12 @@ def most_in_a_window(stamps_ms: list[int]) -> int:
     return max(i + 1 - bisect_right(stamps_ms, t - WINDOW_MS) for i, t in enumerate(stamps_ms))
 
 
-@pytest.mark.parametrize("engine_name", [name for name in NAMES if name != "fakeredis"])
-def test_processes_never_get_more_than_the_limit_in_any_window(engine_name: str) -> None:
+@pytest.mark.parametrize(("engine_name", "representation"), EVERYWHERE)
+def test_processes_never_get_more_than_the_limit_in_any_window(engine_name: str, representation: str) -> None:
     """Several processes on the engine's TIME, with bursts at the end of windows: at most L in every window, and L in some."""
     try:
         with open_engine(engine_name) as engine, multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
-            runs = pool.starmap(hammer, [(engine.address, engine.prefix, SECONDS)] * PROCESSES)
+            runs = pool.starmap(hammer, [(engine.address, engine.prefix, representation, SECONDS)] * PROCESSES)
             keys = list(engine.client().scan_iter(match=f"{engine.prefix}*"))
             lives_ms = [engine.client().pttl(key) for key in keys]
     except EngineUnavailable as reason:
@@ -61,13 +67,13 @@ def test_the_measure_can_fail() -> None:
     assert most_in_a_window([0] * LIMIT + [WINDOW_MS - 1]) == LIMIT + 1
 
 
-@pytest.mark.parametrize("engine_name", NAMES)
-def test_an_idle_log_vanishes_and_a_full_one_lasts(engine_name: str) -> None:
+@pytest.mark.parametrize(("engine_name", "representation"), [*EVERYWHERE, ("fakeredis", "zset")])
+def test_an_idle_log_vanishes_and_a_full_one_lasts(engine_name: str, representation: str) -> None:
     """On the engine's clock a log is gone soon after its last admission stopped counting, and not before."""
     try:
         with open_engine(engine_name) as engine:
             client = engine.client()
-            limiter = RateLimiter(client, Limit(2, 80), prefix=engine.prefix)
+            limiter = RateLimiter(client, Limit(2, 80), prefix=engine.prefix, representation=representation)
             first = limiter.acquire("a")
             while (usage := limiter.peek("a")).remaining < 2:
                 assert usage.now_ms < first.now_ms + 80
@@ -79,14 +85,15 @@ def test_an_idle_log_vanishes_and_a_full_one_lasts(engine_name: str) -> None:
         pytest.skip(str(reason))
 
 
-@pytest.mark.parametrize("engine_name", NAMES)
-def test_a_region_starts_on_the_engines_clock(engine_name: str) -> None:
+@pytest.mark.parametrize(("engine_name", "representation"), [*EVERYWHERE, ("fakeredis", "zset")])
+def test_a_region_starts_on_the_engines_clock(engine_name: str, representation: str) -> None:
     """A region is cold from its start on, whatever the client's clock, and warm when its cold start is over."""
     try:
         with open_engine(engine_name) as engine:
             client = engine.client()
             region = start_region(client, "here", cold_ms=60, percent=34)
-            limiter = RateLimiter(client, Limit(10, 1_000), region=region, prefix=engine.prefix)
+            settings = {"region": region, "prefix": engine.prefix, "representation": representation}
+            limiter = RateLimiter(client, Limit(10, 1_000), **settings)
             seen = {}
             while (usage := limiter.peek("a")).now_ms <= region.warm_at_ms:
                 seen[usage.now_ms] = usage.limit

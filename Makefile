@@ -6,7 +6,7 @@ ENGINES = valkey9 valkey8 redis62 redis7 fakeredis
 
 BIN = .venv/bin
 
-.PHONY: help check test bench lint soak clean
+.PHONY: help check test bench lint differential soak clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)

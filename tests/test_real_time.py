@@ -92,8 +92,7 @@ def test_a_region_starts_on_the_engines_clock(engine_name: str, representation: 
         with open_engine(engine_name) as engine:
             client = engine.client()
             region = start_region(client, "here", cold_ms=60, percent=34)
-            settings = {"region": region, "prefix": engine.prefix, "representation": representation}
-            limiter = RateLimiter(client, Limit(10, 1_000), **settings)
+            limiter = RateLimiter(client, Limit(10, 1_000), region=region, prefix=engine.prefix, representation=representation)
             seen = {}
             while (usage := limiter.peek("a")).now_ms <= region.warm_at_ms:
                 seen[usage.now_ms] = usage.limit

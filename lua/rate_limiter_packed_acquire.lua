@@ -14,12 +14,13 @@
   reply  {allowed, binding, limit, remaining, retry_after_ms, reset_after_ms, now_ms}
   error  EARG <name>    an argument is missing, no integer or out of range
          ECORRUPT <key> what is stored is not such a log
+         OOM <text>     the engine has no memory for more, or a string no room
   writes SETRANGE or SET, then PEXPIRE or PEXPIREAT on every log, when the call is admitted
   cost   O(1) a limit; O(log n) after many admissions ended together or for a dear call, n = records; O(n) when a log grows
 ]]
 -- A denial is the hot path: no closure is made and no record read before one is needed.
 local HEADER, RECORD, SPARE_SLOTS, DAY_MS, MOST = 56, 16, 2, 86400000, 2^52
-local SLOTS_MOST = 2^25 -- a string holds 512 MB
+local SLOTS_MOST = 2^25 - 4 -- a string holds 512 MB
 local KEYS, ARGV, tonumber, call, unpack_doubles = KEYS, ARGV, tonumber, redis.call, struct.unpack
 
 local logs = #KEYS
@@ -157,29 +158,33 @@ end
 -- A log that needs a string of more slots, or of fewer, is read and made before anything is written.
 for i = 1, strings and logs or 0 do
   if strings[i] then
-    local _, used, stamp, _, head_stamp, head_total, head, count, slots, _, limit = unpack(views[i])
-    -- The records that count in order, their totals without what came before them.
-    local key, records = KEYS[i], {}
+    local _, used, stamp, total, head_stamp, head_total, head, count, slots, _, limit = unpack(views[i])
+    -- The records that count, in order; when totals grow beyond exact numbers, without what came before them.
+    local key, records = KEYS[i], ''
     if count > 0 then
       local first = head % slots
       local straight = math.min(count, slots - first)
-      local stored = call('GETRANGE', key, HEADER + first * RECORD, HEADER + (first + straight) * RECORD - 1)
+      records = call('GETRANGE', key, HEADER + first * RECORD, HEADER + (first + straight) * RECORD - 1)
       if straight < count then
-        stored = stored .. call('GETRANGE', key, HEADER, HEADER + (count - straight) * RECORD - 1)
+        records = records .. call('GETRANGE', key, HEADER, HEADER + (count - straight) * RECORD - 1)
       end
-      if #stored < count * RECORD then return redis.error_reply('ECORRUPT ' .. key) end
-      for place = 1, count do
-        local its_stamp, total_before = unpack_doubles('>dd', stored, (place - 1) * RECORD + 1)
-        records[place] = struct.pack('>dd', its_stamp, total_before - head_total)
-      end
+      if #records < count * RECORD then return redis.error_reply('ECORRUPT ' .. key) end
     else
       head_stamp = stamp
     end
-    slots = math.min(count + math.floor(count / 4) + SPARE_SLOTS, limit)
-    records[count + 1] = struct.pack('>dd', stamp, used)
-    local text = struct.pack('>ddddddd', stamp, used + cost, head_stamp, 0, 0, count + 1, slots)
+    if total + cost > MOST then
+      local rebased = {}
+      for place = 1, count do
+        local its_stamp, total_before = unpack_doubles('>dd', records, (place - 1) * RECORD + 1)
+        rebased[place] = struct.pack('>dd', its_stamp, total_before - head_total)
+      end
+      records, total, head_total = table.concat(rebased), used, 0
+    end
+    slots = math.min(count + math.floor(count / 4) + SPARE_SLOTS, limit, SLOTS_MOST)
+    if slots <= count then return redis.error_reply('OOM a string holds no more records of ' .. key) end
+    local text = struct.pack('>ddddddd', stamp, total + cost, head_stamp, head_total, 0, count + 1, slots)
     local free = string.rep('\0', (slots - count - 1) * RECORD)
-    strings[i] = text .. table.concat(records) .. free
+    strings[i] = text .. records .. struct.pack('>dd', stamp, total) .. free
   end
 end
 

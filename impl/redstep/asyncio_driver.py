@@ -26,6 +26,7 @@ from redstep.driving import (
     command,
     never_retrying,
 )
+from redstep.errors import RedstepError
 from redstep.scripts import Script
 from redstep.wishes import (
     Announce,
@@ -74,11 +75,14 @@ class AsyncDriver:
             await driver.close()
 
     async def load(self, scripts: Sequence[Script]) -> None:
-        """Put scripts into the engine ahead of time, here and elsewhere. Raises Unavailable, ServiceOverloaded."""
-        for driver in self._elsewhere.values():
-            await driver.load(scripts)
+        """Put scripts into the engine ahead of time, and elsewhere if that can be. Raises Unavailable, ServiceOverloaded."""
         for script in scripts:
             await self._apart(self._load(script))
+        for store, driver in self._elsewhere.items():
+            try:
+                await driver.load(scripts)
+            except RedstepError as error:
+                log.warning("the %s store has no scripts yet: %s", store.value, error)
 
     async def run(self, protocol: Protocol[T]) -> T:
         """Carry a protocol through to its result, or raise what it raises."""

@@ -17,6 +17,7 @@ import redis.asyncio
 
 from redstep import rate_limiter, regions
 from redstep.asyncio_driver import AsyncDriver
+from redstep.errors import Misuse
 from redstep.rate_limiter import PACKED, Decision, Limit, Region, Usage
 from redstep.sync_driver import SyncDriver
 from redstep.wishes import Store
@@ -31,7 +32,7 @@ class RateLimiter:
     `cache_denials`  repeats a denial for as long as it holds, without asking the engine; see `redstep.denials`.
     `region`  makes limits start cold; see `start_region`.
     `representation`  `packed` (the default) or `zset`; see `redstep.rate_limiter`.
-    `prefix`  what all keys start with.
+    `prefix`  what all keys start with; `global_prefix` for the global ones, the same in all regions.
     `clock`   ms; for tests. By default the engine's own clock decides, so that clients' clocks do not matter.
 
     As a context manager it closes itself at the end. Raises Misuse for a bad argument.
@@ -48,8 +49,11 @@ class RateLimiter:
         region: Region | None = None,
         representation: str = PACKED,
         prefix: str = "redstep:",
+        global_prefix: str = "redstep:",
         clock: Callable[[], int] | None = None,
     ) -> None:
+        if cache_denials and clock is not None:
+            raise Misuse("clock", "denials are remembered by the monotonic clock: not with cache_denials")
         elsewhere = {} if global_client is None else {Store.GLOBAL: global_client}
         self._driver = SyncDriver(client, clock=clock, elsewhere=elsewhere)
         self._regional = regions.plan(
@@ -60,6 +64,7 @@ class RateLimiter:
             region=region,
             representation=representation,
             prefix=prefix,
+            global_prefix=global_prefix,
         )
 
     def acquire(self, name: str, cost: int = 1, *, request_id: str | None = None) -> Decision:
@@ -103,8 +108,11 @@ class AsyncRateLimiter:
         region: Region | None = None,
         representation: str = PACKED,
         prefix: str = "redstep:",
+        global_prefix: str = "redstep:",
         clock: Callable[[], int] | None = None,
     ) -> None:
+        if cache_denials and clock is not None:
+            raise Misuse("clock", "denials are remembered by the monotonic clock: not with cache_denials")
         elsewhere = {} if global_client is None else {Store.GLOBAL: global_client}
         self._driver = AsyncDriver(client, clock=clock, elsewhere=elsewhere)
         self._regional = regions.plan(
@@ -115,6 +123,7 @@ class AsyncRateLimiter:
             region=region,
             representation=representation,
             prefix=prefix,
+            global_prefix=global_prefix,
         )
 
     async def acquire(self, name: str, cost: int = 1, *, request_id: str | None = None) -> Decision:

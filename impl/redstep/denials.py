@@ -6,7 +6,8 @@ back with time. So a client may repeat the denial without asking, by its own mon
 denied call was sent, which is before the engine decided.
 
 That is sound while the engine's clock takes no step forward and nobody resets the log or raises the limit; otherwise a call
-is denied for as long as the denial still holds, and never admitted wrongly.
+is denied for as long as the denial still holds, and never admitted wrongly. Both clocks are read in whole milliseconds, which
+may differ by a part of one: a denial is given up one millisecond early.
 """
 
 from collections import OrderedDict
@@ -43,13 +44,16 @@ class Denials:
         if decision.now_ms < warm_at_ms:
             hold_ms = min(hold_ms, warm_at_ms - decision.now_ms)
         with self._lock:
-            self._denials[name] = Denial(decision, cost, sent_ms, sent_ms + hold_ms)
+            self._denials[name] = Denial(decision, cost, sent_ms, sent_ms + hold_ms - 1)
             self._denials.move_to_end(name)
             while len(self._denials) > NAMES_MAX:
                 self._denials.popitem(last=False)
 
     def recall(self, name: str, cost: int, now_ms: int) -> Decision | None:
-        """Repeat a denial that still holds for this cost; its durations and its time go on by the monotonic clock."""
+        """Repeat a denial that still holds for this cost; its durations and its time go on by the monotonic clock.
+
+        For a dearer call than the one denied, the wait is a lower bound: until then it would be denied too.
+        """
         with self._lock:
             denial = self._denials.get(name)
             if denial is not None and now_ms >= denial.until_ms:

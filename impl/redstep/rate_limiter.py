@@ -104,7 +104,8 @@ class Decision:
 
     allowed: bool
     binding: int
-    """Index of the limit this is about: the one to wait for longest when denied, else the one with least remaining."""
+    """Index of the limit this is about: the one to wait for longest when denied, else the one with least remaining.
+    Of the global limits, if one of them admitted."""
     limit: int
     """The limit in force, which is lower during a cold start."""
     remaining: int
@@ -114,7 +115,7 @@ class Decision:
     reset_after_ms: int
     """The wait after which nothing counts any more, if nothing else happened."""
     now_ms: int
-    """The engine's time at which this was decided."""
+    """The engine's time at which this was decided; of a cached denial, what it is by now."""
     from_global: bool = False
     """Whether the global limit admitted what the region's own had denied."""
     degraded: bool = False
@@ -179,10 +180,11 @@ class Policy:
     store: Store = Store.HOME
 
     def keys(self, name: str) -> tuple[str, ...]:
-        """One log a limit. The name is the hash tag, so they share a slot; the window is part of the key."""
+        """One log a limit. The name is the hash tag, so they share a slot; the window and the region are part of the key."""
         tag = "{" + checked_name("name", name) + "}"
         guard = "rate-limiter" if self.store is Store.HOME else "rate-limiter-global"
-        return tuple(f"{self.prefix}{guard}:{tag}:{limit.window_ms}:{self.representation}" for limit in self.limits)
+        place = f":{self.region.name}" if self.region is not None and self.store is Store.HOME else ""
+        return tuple(f"{self.prefix}{guard}:{tag}:{each.window_ms}:{self.representation}{place}" for each in self.limits)
 
     @property
     def cost_most(self) -> int:

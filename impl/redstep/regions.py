@@ -60,6 +60,7 @@ def plan(
     region: Region | None = None,
     representation: str = PACKED,
     prefix: str = "redstep:",
+    global_prefix: str = "redstep:",
 ) -> Regional:
     """Take what a limiter is made with. Raises Misuse."""
     if global_client is not None and global_limits is None:
@@ -70,18 +71,23 @@ def plan(
     denials = Denials() if cache_denials else None
     if global_limits is None:
         return Regional(local=local, denials=denials)
-    overall = evolve(local, limits=as_limits(global_limits, "global_limits"), store=Store.GLOBAL)
+    overall = evolve(local, limits=as_limits(global_limits, "global_limits"), store=Store.GLOBAL, prefix=global_prefix)
     return Regional(local=local, overall=overall, denials=denials)
 
 
 def acquire(regional: Regional, name: str, cost: int = 1, request_id: str | None = None) -> Protocol[Decision]:
-    """Ask the region's limits and, if they deny, the global ones. Raises as `rate_limiter.acquire` does for the region's."""
+    """Ask the region's limits and, if they deny, the global ones. Raises as `rate_limiter.acquire` does for the region's.
+
+    An identity would be kept in one of two logs, and could be charged in both: with global limits it is a Misuse.
+    """
+    if request_id is not None and regional.overall is not None:
+        raise Misuse("request_id", "cannot be admitted just once by a limiter with global limits")
     decision = yield from _acquire_locally(regional, name, cost, request_id)
     overall = regional.overall
     if decision.allowed or overall is None or cost > overall.cost_most:
         return decision
     try:
-        second = yield from rate_limiter.acquire(overall, name, cost, request_id)
+        second = yield from rate_limiter.acquire(overall, name, cost)
     except RedstepError as error:
         yield Announce((warn,), Degraded(name, str(error)))
         return evolve(decision, degraded=True)
@@ -106,6 +112,8 @@ def _acquire_locally(regional: Regional, name: str, cost: int, request_id: str |
 
 def reset(regional: Regional, name: str) -> Protocol[None]:
     """Forget what the region admitted; what the global limit admitted stays."""
-    yield from rate_limiter.reset(regional.local, name)
-    if regional.denials is not None:
-        regional.denials.forget(name)
+    try:
+        yield from rate_limiter.reset(regional.local, name)
+    finally:
+        if regional.denials is not None:
+            regional.denials.forget(name)

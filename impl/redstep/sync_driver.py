@@ -24,6 +24,7 @@ from redstep.driving import (
     never_retrying,
     within,
 )
+from redstep.errors import RedstepError
 from redstep.scripts import Script
 from redstep.wishes import (
     Announce,
@@ -70,15 +71,18 @@ class SyncDriver:
             driver.close()
 
     def load(self, scripts: Sequence[Script]) -> None:
-        """Put scripts into the engine ahead of time, here and elsewhere. Raises Unavailable, ServiceOverloaded."""
-        for driver in self._elsewhere.values():
-            driver.load(scripts)
+        """Put scripts into the engine ahead of time, and elsewhere if that can be. Raises Unavailable, ServiceOverloaded."""
         for script in scripts:
             connection = self._connection()
             try:
                 self._exchange(connection, ("SCRIPT LOAD", script.text.encode()))
             finally:
                 self._pool.release(connection)
+        for store, driver in self._elsewhere.items():
+            try:
+                driver.load(scripts)
+            except RedstepError as error:
+                log.warning("the %s store has no scripts yet: %s", store.value, error)
 
     def run(self, protocol: Protocol[T]) -> T:
         """Carry a protocol through to its result, or raise what it raises."""

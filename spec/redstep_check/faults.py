@@ -18,7 +18,8 @@ how the attempt before went. A connection that delivers a reply at that moment c
 be writing to it already. There the next attempt is answered LOADING, which is as definite. An asyncio client sees that
 a connection has ended only when its event loop has looked: `notice_endings` makes it look.
 
-The proxy flushes scripts, so it belongs before an engine that the kit owns (CK-13). It lives on one thread with an event
+The proxy flushes scripts, so it belongs before an engine that the kit owns (CK-13), and has its socket in that engine's
+directory, so that both go together when the process is killed. It lives on one thread with an event
 loop of its own: clients in the same process, sync or asyncio, can use it.
 """
 
@@ -29,6 +30,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -68,7 +71,8 @@ class FaultProxy:
         self._listener: socket.socket | None = None
 
     def __enter__(self) -> Self:
-        self._directory = private_directory()
+        beside = Path(self._upstream).parent if isinstance(self._upstream, str) else None
+        self._directory = Path(mkdtemp(prefix="proxy-", dir=beside)) if beside else private_directory()
         self.address = str(self._directory / "socket")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="redstep-fault-proxy", daemon=True)
@@ -81,7 +85,7 @@ class FaultProxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        shutil.rmtree(self._directory)
+        shutil.rmtree(self._directory, ignore_errors=True)
 
     @property
     def executed(self) -> int:

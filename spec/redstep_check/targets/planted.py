@@ -160,7 +160,7 @@ RATE_LIMITER_FAULTS = (
         new="",
     ),
     _python(
-        "window not in the key", "RL-15", "rate_limiter", ":{limit.window_ms}:{self.representation}", ":{self.representation}"
+        "window not in the key", "RL-15", "rate_limiter", ":{each.window_ms}:{self.representation}", ":{self.representation}"
     ),
     _python("cost zero sent", "CM-9", "rate_limiter", 'checked_integer("cost", cost, 1,', 'checked_integer("cost", cost, 0,'),
     _python(
@@ -211,7 +211,9 @@ RATE_LIMITER_FAULTS = (
     ),
     _packed("packed: cost counted once", "RL-2", "stamp, total + cost, head_stamp", "stamp, total + 1, head_stamp"),
     _packed("packed: ring never grows", "RL-0", "if count < slots and", "if slots > 0 and"),
-    _packed("packed: the dead forgotten on growing", "RL-0", "total_before - head_total)", "total_before)"),
+    _packed(
+        "packed: the dead forgotten on growing", "RL-0", "head_stamp, head_total, 0, count + 1", "head_stamp, 0, 0, count + 1"
+    ),
     _packed(
         "packed: only the first limit charged",
         "RL-15",

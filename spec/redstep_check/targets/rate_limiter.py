@@ -19,6 +19,8 @@ from redstep_check.targets.stored_logs import read_packed, read_zset
 from redstep_spec import rate_limiter as spec
 from redstep_spec.delivery import Failed, Fate, Unknown
 
+HERE = "here"
+"""The region of all calls."""
 FEATURES = frozenset({"cost", "region", "several", "peek", "reset", "misuse", "stored"})
 
 
@@ -60,14 +62,16 @@ class ShippedRateLimiter(Target[spec.Call]):
         return [self.module.Limit(limit.limit, limit.window_ms) for limit in call.limits]
 
     def region(self, call: spec.Call) -> Any:
-        """The region of a call in the implementation's terms."""
+        """The region of a call in the implementation's terms: always the same one, for its name is part of the keys."""
         region = None if isinstance(call, spec.Reset) else call.region
-        return region and self.module.Region("here", region.start_ms, region.cold_ms, region.percent)
+        if region is None:
+            return self.module.Region(HERE, 0, 0)
+        return self.module.Region(HERE, region.start_ms, region.cold_ms, region.percent)
 
     def key(self, name: str, window_ms: int) -> str:
         """The key of a log."""
-        limit = self.module.Limit(1, window_ms)
-        [key] = self.module.Policy(limits=limit, representation=self.representation, prefix=self.prefix).keys(name)
+        settings = {"region": self.module.Region(HERE, 0), "representation": self.representation, "prefix": self.prefix}
+        [key] = self.module.Policy(limits=self.module.Limit(1, window_ms), **settings).keys(name)
         return str(key)
 
     def stored(self, *key: Any) -> Stored:

@@ -42,7 +42,7 @@ class Row:
     @property
     def cells(self) -> tuple[str, ...]:
         """Return what the table shows."""
-        measured = "" if self.measured is None else f"{self.measured:.3g} {self.unit}"
+        measured = "" if self.measured is None else f"{_figures(self.measured)} {self.unit}"
         bound = "" if self.bound is None else f"<= {self.bound:g}"
         return (measured, bound, self.verdict, self.subject, self.detail)
 
@@ -81,6 +81,11 @@ def write_markdown(rows: Sequence[Row], engine: str, path: Path) -> None:
         lines += ["", f"**{rule}**", "", _line(HEADINGS), _line("---" for _ in HEADINGS)]
         lines += [_line(row.cells) for row in rows if row.rule == rule]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _figures(value: float) -> str:
+    """Write three figures that count, and no fewer."""
+    return f"{value:.0f}" if value == 0 else f"{value:.{2 if value >= 1 else 3}f}"
 
 
 def _rules(rows: Sequence[Row]) -> list[str]:

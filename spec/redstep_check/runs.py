@@ -161,10 +161,10 @@ def _goes_on(result: Result, budget: Budget) -> bool:
 
 
 def _verdict(result: Result) -> Verdict:
-    """What a run without a difference came to; the batch in which its time ended is a batch too."""
+    """What a run without a difference came to; it is judged by the examples that were really run."""
     if not result.missed:
         return Verdict.HOLDS
-    return Verdict.VACUOUS if result.batches * result.batch >= BATCHES_MAX * EXAMPLES else Verdict.NOT_JUDGED
+    return Verdict.VACUOUS if result.examples >= BATCHES_MAX * EXAMPLES else Verdict.NOT_JUDGED
 
 
 def _run_batch(

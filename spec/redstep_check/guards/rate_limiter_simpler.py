@@ -34,13 +34,13 @@ def _changes(moves: Moves) -> Iterator[Change]:
     yield _renamed
     yield _on_limits(lambda limits: limits[:1])
     yield _on_limits(lambda limits: limits[1:] or limits)
+    for cost in sorted({call.cost for call in acquires if type(call.cost) is int}):
+        for less in _smaller(cost):
+            yield _on_acquires(cost=less, only=("cost", cost))
     for name in ("limit", "window_ms"):
         for number in sorted({getattr(limit, name) for limit in limits if type(getattr(limit, name)) is int}):
             for less in _smaller(number):
                 yield _on_limits(partial(_replaced, name, number, less))
-    for cost in sorted({call.cost for call in acquires if type(call.cost) is int}):
-        for less in _smaller(cost):
-            yield _on_acquires(cost=less, only=("cost", cost))
     for region in {call.region for call in acquires if call.region}:
         for cold_ms in _smaller(region.cold_ms):
             yield _on_acquires(region=attrs.evolve(region, cold_ms=cold_ms), only=("region", region))
@@ -78,7 +78,7 @@ def _renamed(move: Move) -> Move:
 
 
 def _smaller(number: int) -> Iterator[int]:
-    yield from (less for less in (1, 2, 3, number // 2, number - 1) if 0 < less < number)
+    yield from (less for less in (1, 2, 3, number // 2, number * 3 // 4, number - 1) if 0 < less < number)
 
 
 def _sooner(moves: Moves) -> Iterator[Moves]:

@@ -22,6 +22,9 @@ names = st.sampled_from(("a", "a", "a", "b", "a:7"))
 small_limits = st.integers(1, 5)
 limits = small_limits | st.integers(90, 110)
 windows_ms = st.integers(1, 12)
+starts_ms = st.sampled_from((START_MS, START_MS, 1_795_000_000_123))
+LATEST_MS = MAX_INTEGER // 2
+long_ms = st.sampled_from((86_400_000, 2**31 + 1, MAX_INTEGER - 1))
 near = st.sampled_from((0, -1, 1))
 costs = st.sampled_from(("one", "one", "two", "half", "all"))
 request_ids = st.sampled_from((None, None, "x", "y"))
@@ -55,15 +58,16 @@ class RateLimiterMachine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------------------------------ the policy
 
-    @initialize(limit=limits, window_ms=windows_ms)
-    def adopt_a_limit(self, limit: int, window_ms: int) -> None:
+    @initialize(limit=limits, window_ms=windows_ms, start_ms=starts_ms)
+    def adopt_a_limit(self, limit: int, window_ms: int, start_ms: int) -> None:
+        self.now_ms = self.floor_ms = start_ms
         self.limits = (spec.Limit(limit=limit, window_ms=window_ms),)
 
     @rule(limit=limits)
     def change_the_limit(self, limit: int) -> None:
         self.limits = (evolve(self.limits[0], limit=limit), *self.limits[1:])
 
-    @rule(window_ms=windows_ms)
+    @rule(window_ms=windows_ms | long_ms)
     def change_the_window(self, window_ms: int) -> None:
         self.limits = (evolve(self.limits[0], window_ms=window_ms),)
 
@@ -73,10 +77,11 @@ class RateLimiterMachine(RuleBasedStateMachine):
         self.limits = (evolve(self.limits[0], limit=limit), *self.limits[1:])
 
     @precondition(lambda self: "several" in self.can)
-    @rule(limit=small_limits, longer_ms=st.integers(1, 20))
-    def add_a_second_limit(self, limit: int, longer_ms: int) -> None:
-        second = spec.Limit(limit=limit, window_ms=self.limits[0].window_ms + longer_ms)
-        self.limits = (self.limits[0], second)
+    @rule(limit=small_limits, window_ms=st.integers(1, 24), first=st.booleans())
+    def add_a_limit(self, limit: int, window_ms: int, first: bool) -> None:
+        kept = tuple(each for each in self.limits if each.window_ms != window_ms)[:2]
+        added = (spec.Limit(limit=limit, window_ms=window_ms),)
+        self.limits = (*added, *kept) if first else (*kept, *added)
 
     @precondition(lambda self: "region" in self.can)
     @rule(ago_ms=st.integers(0, 20), cold_ms=st.integers(1, 30), percent=st.sampled_from((50, 0, 34, 100)))
@@ -87,7 +92,7 @@ class RateLimiterMachine(RuleBasedStateMachine):
 
     @rule(ms=st.integers(1, 25))
     def time_passes(self, ms: int) -> None:
-        self.now_ms += ms
+        self._jump(self.now_ms + ms)
 
     @rule(ms=st.integers(1, 15), cost=costs)
     def the_clock_steps_back(self, ms: int, cost: str) -> None:
@@ -107,7 +112,7 @@ class RateLimiterMachine(RuleBasedStateMachine):
         self._jump(self.region.warm_at_ms + off_ms)
 
     def _jump(self, to_ms: int) -> None:
-        self.now_ms = max(self.floor_ms, to_ms)
+        self.now_ms = min(max(self.floor_ms, to_ms), LATEST_MS)
 
     # ------------------------------------------------------------------------------------------ the calls
 
@@ -125,13 +130,19 @@ class RateLimiterMachine(RuleBasedStateMachine):
             self._call(self._acquire("a", "one", None), ())
 
     @precondition(lambda self: "cost" in self.can)
+    @rule(cost=st.integers(1_001, 1_010))
+    def acquire_a_thousand(self, cost: int) -> None:
+        self.limits = (spec.Limit(limit=2_000, window_ms=self.limits[0].window_ms),)
+        self._call(evolve(self._acquire("bulk", "one", None), cost=cost), ())
+
+    @precondition(lambda self: "cost" in self.can)
     @rule(times=st.integers(2, 4), window_ms=windows_ms)
     def fill_and_let_expire(self, times: int, window_ms: int) -> None:
         """More goes through a log than it may store."""
         self.limits = (spec.Limit(limit=100, window_ms=window_ms),)
         for _ in range(times):
             self._call(self._acquire("a", "all", None), ())
-            self.now_ms += window_ms
+            self._jump(self.now_ms + window_ms)
 
     @precondition(lambda self: self.denied is not None)
     @rule(early_ms=st.sampled_from((0, 1)))
@@ -164,21 +175,35 @@ class RateLimiterMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def ask_the_impossible(self, data: st.DataObject) -> None:
         good = self._acquire("a", "one", None)
-        wrong = (
-            st.builds(lambda name: evolve(good, name=name), st.sampled_from(BAD_NAMES))
-            | st.builds(lambda cost: evolve(good, cost=cost), st.sampled_from((*BAD_COSTS, good.limits[0].limit + 1)))
-            | st.builds(lambda n: evolve(good, limits=(evolve(good.limits[0], limit=n),)), st.sampled_from(BAD_NUMBERS))
-            | st.builds(lambda n: evolve(good, limits=(evolve(good.limits[0], window_ms=n),)), st.sampled_from(BAD_NUMBERS))
-            | st.builds(lambda name: evolve(good, request_id=name), st.sampled_from(BAD_NAMES[:6]))
-            | st.sampled_from((evolve(good, limits=()), evolve(good, limits=(good.limits[0], good.limits[0]))))
+        limits = data.draw(st.sampled_from(self._impossible_limits()))
+        asked: Any = data.draw(
+            st.sampled_from(
+                (
+                    *(evolve(good, name=name) for name in BAD_NAMES),
+                    *(evolve(good, cost=cost) for cost in (*BAD_COSTS, good.limits[0].limit + 1)),
+                    evolve(good, limits=limits),
+                    *(spec.Peek(name=name, limits=self.limits, now_ms=self.now_ms) for name in BAD_NAMES),
+                    *(spec.Reset(name=name, limits=self.limits, now_ms=self.now_ms) for name in BAD_NAMES),
+                    spec.Peek(name="a", limits=limits, now_ms=self.now_ms),
+                    *(evolve(good, request_id=name) for name in BAD_NAMES if name is not None),
+                )
+            )
         )
-        self.session.play(Called(data.draw(wrong)))
+        self.session.play(Called(asked))
+
+    def _impossible_limits(self) -> list[tuple[spec.Limit, ...]]:
+        """Nonsense in the first limit or in the last; none at all; two of one window."""
+        first, last = self.limits[0], self.limits[-1]
+        wrong = [evolve(last, limit=number) for number in BAD_NUMBERS] + [
+            evolve(last, window_ms=number) for number in BAD_NUMBERS
+        ]
+        return [(), (first, first), *((each,) for each in wrong), *((first, each) for each in wrong)]
 
     @precondition(lambda self: "stored" in self.can)
     @rule(later_ms=st.integers(0, 12))
     def what_is_dead_is_removed(self, later_ms: int) -> None:
         """From here on the clock no longer steps back behind the removal: the engine's own would not either."""
-        self.now_ms += later_ms
+        self._jump(self.now_ms + later_ms)
         for name, logs in self.session.logs.items():
             for log in logs:
                 if log.admissions and spec.life_ms(log, self.now_ms) == 0:

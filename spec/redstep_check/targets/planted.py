@@ -160,7 +160,7 @@ RATE_LIMITER_FAULTS = (
         new="",
     ),
     _python(
-        "window not in the key", "RL-15", "rate_limiter", ":{each.window_ms}:{self.representation}", ":{self.representation}"
+        "window not in the key", "RL-8", "rate_limiter", ":{each.window_ms}:{self.representation}", ":{self.representation}"
     ),
     _python("cost zero sent", "CM-9", "rate_limiter", 'checked_integer("cost", cost, 1,', 'checked_integer("cost", cost, 0,'),
     _python(
@@ -209,7 +209,12 @@ RATE_LIMITER_FAULTS = (
     _packed(
         "packed: retry_after beyond the cold start", "RL-4", "at = math.max(at, warm_at)", "at = math.max(at, warm_at + 1)"
     ),
-    _packed("packed: cost counted once", "RL-2", "stamp, total + cost, head_stamp", "stamp, total + 1, head_stamp"),
+    _packed(
+        "packed: cost counted once",
+        "RL-2",
+        "total + cost, head_stamp, head_total, head,",
+        "total + 1, head_stamp, head_total, head,",
+    ),
     _packed("packed: ring never grows", "RL-0", "if count < slots and", "if slots > 0 and"),
     _packed(
         "packed: the dead forgotten on growing", "RL-0", "head_stamp, head_total, 0, count + 1", "head_stamp, 0, 0, count + 1"
@@ -219,5 +224,29 @@ RATE_LIMITER_FAULTS = (
         "RL-15",
         "local scarcest, its_remaining\nfor i = 1, logs do",
         "local scarcest, its_remaining\nfor i = 1, 1 do",
+    ),
+    _acquire(
+        "only two limits charged",
+        "RL-15",
+        "for _, view in ipairs(views) do\n    local failure",
+        "for i, view in ipairs(views) do\n    if i > 2 then break end\n    local failure",
+    ),
+    _acquire("a thousand units at most", "RL-2", "for first = 0, cost - 1, UNITS_PER_CALL do", "for first = 0, 0 do"),
+    _acquire("fourteen digits", "RL-2", "string.format('%.0f', number)", "tostring(number)"),
+    _acquire("windows of 31 bits", "CM-8", "3 * i + 2], 1, 2^52)", "3 * i + 2], 1, 2^31)"),
+    _acquire("times of 40 bits", "CM-8", "integer(ARGV[1], 0, 2^52)", "integer(ARGV[1], 0, 2^40)"),
+    _python(
+        "limits sorted by window",
+        "RL-15",
+        "rate_limiter",
+        "else tuple(value)",
+        "else tuple(sorted(value, key=lambda each: each.window_ms))",
+    ),
+    _python(
+        "names unchecked but for acquires",
+        "CM-7",
+        "rate_limiter",
+        '"{" + checked_name("name", name) + "}"',
+        '"{" + str(name) + "}"',
     ),
 )

@@ -48,7 +48,7 @@ for i = 1, logs do
   if cost > limit then return redis.error_reply('EARG cost') end
 
   local key = KEYS[i]
-  local header = redis.pcall('GETRANGE', key, 0, 55)
+  local header = redis.pcall('GETRANGE', key, '0', '55')
   if header.err then
     -- Some engines put the place in the script before the code of an error.
     local text = string.gsub(tostring(header.err), '^@user_script:%s*%d+:%s*%-?', '')
@@ -201,7 +201,7 @@ for i = 1, logs do
     written = redis.pcall('SETRANGE', key, slot, struct.pack('>dd', stamp, total))
     if written ~= 0 and type(written) == 'number' then
       local text = struct.pack('>ddddddd', stamp, total + cost, head_stamp, head_total, head, count + 1, slots)
-      call('SETRANGE', key, 0, text)
+      call('SETRANGE', key, '0', text)
     end
   end
   if type(written) == 'table' and written.err then

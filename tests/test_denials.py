@@ -16,12 +16,12 @@ from redstep_spec import rate_limiter as spec
 FILE = "redstep.denials"
 FAULTS = (
     Fault(name="cheaper calls denied too", rule="RL-18", file=FILE, old="or cost < denial.cost", new="or cost < 0"),
-    Fault(name="held one ms too long", rule="RL-18", file=FILE, old="sent_ms + hold_ms)", new="sent_ms + hold_ms + 1)"),
+    Fault(name="held one ms too long", rule="RL-18", file=FILE, old="sent_ms + hold_ms - 1)", new="sent_ms + hold_ms + 1)"),
     Fault(
         name="counted from now on",
         rule="RL-18",
         file=FILE,
-        old="Denial(decision, cost, sent_ms, sent_ms + hold_ms)",
+        old="Denial(decision, cost, sent_ms, sent_ms + hold_ms - 1)",
         new="Denial(decision, cost, sent_ms, sent_ms + 2 * hold_ms)",
     ),
 )

@@ -11,7 +11,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from redstep import AsyncRateLimiter, Limit, Misuse, RateLimiter
+from redstep import AsyncRateLimiter, Limit, Misuse, RateLimiter, start_region
 from redstep_check.engines import Engine
 from redstep_check.guards.regions import RegionsSession, no_simpler
 from redstep_check.machines.regions import RegionsMachine
@@ -212,6 +212,32 @@ def test_corrupt_global_state_and_an_exhausted_pool_leave_the_local_decision(two
     pool.disconnect()
 
 
+def test_an_identity_and_a_global_limit_exclude_each_other(two_engines: tuple[Engine, Engine]) -> None:
+    """Two logs cannot admit an identity just once, so it is a misuse to try; nothing is charged."""
+    settings: dict[str, Any] = {"global_limits": Limit(2, 600_000), "representation": "zset"}
+    limiter = RateLimiter(two_engines[0].client(), Limit(5, 600_000), **settings)
+    with pytest.raises(Misuse) as raised:
+        limiter.acquire("a", request_id="x")
+    assert raised.value.argument == "request_id"
+    assert limiter.peek("a").remaining == 5
+
+
+def test_regions_of_one_deployment_have_logs_of_their_own_and_share_the_global_one(engine_named: Any) -> None:
+    """RL-11: regions of one deployment admit one each, and one for all of them, whatever their prefixes."""
+    client, one = engine_named("valkey9").client(), Limit(1, 600_000)
+    regions = [
+        RateLimiter(
+            client,
+            Limit(1, 600_000),
+            global_limits=Limit(1, 600_000),
+            region=start_region(client, name, cold_ms=0),
+            prefix=prefix,
+        )
+        for name, prefix in (("east", "a:"), ("west", "a:"), ("north", "b:"))
+    ]
+    assert sum(limiter.acquire("x").allowed for limiter in regions for _ in range(4)) == 4
+
+
 def test_a_cost_above_the_global_limit_is_the_regions_alone_to_decide(two_engines: tuple[Engine, Engine]) -> None:
     """What the global limit could never admit is not asked of it: the region's denial stands, and is not degraded."""
     limiter = RateLimiter(two_engines[0].client(), Limit(5, 600_000), global_limits=Limit(2, 600_000))
@@ -227,6 +253,7 @@ def test_a_cost_above_the_global_limit_is_the_regions_alone_to_decide(two_engine
         ("global_limits", {"global_limits": 5}),
         ("global_client", {"global_client": redis.Redis()}),
         ("cache_denials", {"cache_denials": "yes"}),
+        ("clock", {"cache_denials": True, "clock": lambda: 0}),
     ],
 )
 def test_what_a_region_is_made_with_is_checked(argument: str, settings: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from typing import Annotated
 from attrs import evolve, field, frozen
 
 from redstep_spec import rate_limiter as rl
+from redstep_spec.arguments import Misuse
 from redstep_spec.delivery import Fate, Outcome, Replied, deliver
 
 
@@ -76,8 +77,10 @@ class Decision:
     because: tuple[str, ...] = field(eq=False, default=("RL-10",))
 
 
-def acquire(state: State, call: Acquire, fates: Sequence[Fate]) -> tuple[State, Decision]:
+def acquire(state: State, call: Acquire, fates: Sequence[Fate]) -> tuple[State, Decision | Misuse]:
     """RL-10: a region decides alone whenever it can; `fates` are those of the attempts to ask the global limit."""
+    if wrong := rl.misuse(call.own):
+        return state, wrong
     logs, own = rl.acquire(state.of(call.region), call.own)
     state = state.with_place(Place(call.region, logs))
     if own.allowed or rl.misuse(call.overall):

@@ -5,8 +5,9 @@ from typing import Any
 from attrs import frozen
 
 from redstep_check.binding import Target
-from redstep_check.lockstep import Session, SpecificationBroken, Told, compare
+from redstep_check.lockstep import ImpossibleStory, Session, SpecificationBroken, Told, compare
 from redstep_spec import regions as spec
+from redstep_spec.arguments import Misuse
 from redstep_spec.delivery import Fate, Replied
 from redstep_spec.properties.regions import PROPERTIES, Transition
 
@@ -36,6 +37,8 @@ class RegionsSession(Session[Asked]):
 
     def _play(self, move: Asked) -> None:
         after, decision = spec.acquire(self.state, move.call, move.fates)
+        if isinstance(decision, Misuse):
+            raise ImpossibleStory("regions are asked nothing impossible")
         answer = self.ask(move.call, move.fates)
         self.story.append(Told(move, Replied(decision), answer))
         self.admitted_ms += [move.now_ms] * decision.allowed

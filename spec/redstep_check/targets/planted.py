@@ -231,10 +231,9 @@ RATE_LIMITER_FAULTS = (
         "for _, view in ipairs(views) do\n    local failure",
         "for i, view in ipairs(views) do\n    if i > 2 then break end\n    local failure",
     ),
-    _acquire("a thousand units at most", "RL-2", "for first = 0, cost - 1, UNITS_PER_CALL do", "for first = 0, 0 do"),
     _acquire("fourteen digits", "RL-2", "string.format('%.0f', number)", "tostring(number)"),
-    _acquire("windows of 31 bits", "CM-8", "3 * i + 2], 1, 2^52)", "3 * i + 2], 1, 2^31)"),
-    _acquire("times of 40 bits", "CM-8", "integer(ARGV[1], 0, 2^52)", "integer(ARGV[1], 0, 2^40)"),
+    _acquire("windows of 31 bits", "CM-9", "3 * i + 2], 1, 2^52)", "3 * i + 2], 1, 2^31)"),
+    _acquire("times of 40 bits", "CM-9", "integer(ARGV[1], 0, 2^52)", "integer(ARGV[1], 0, 2^40)"),
     _python(
         "limits sorted by window",
         "RL-15",

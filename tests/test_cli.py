@@ -85,6 +85,22 @@ def makes_a_number(engine):
     return number
 '''
 
+STOPS = """
+import os
+import signal
+
+from redstep_check.naive.rate_limiter import NaiveRateLimiter
+
+class Stops(NaiveRateLimiter):
+    begun = 0
+
+    def begin(self):
+        super().begin()
+        self.begun += 1
+        if self.begun == int(os.environ["MOMENT"]):
+            signal.raise_signal(signal.SIGINT)
+"""
+
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
@@ -462,6 +478,14 @@ def test_ctrl_c_tells_what_was_done_and_leaves_no_server(here: Path) -> None:
     assert (whole["engine"], cut["engine"]) == ("fakeredis", "valkey9")
     assert (cut["examples"], cut["verdict"]) == ("2", "unfinished")
     assert eventually(lambda: is_gone(int((here / "stopped").read_text())))
+
+
+@pytest.mark.parametrize("moment", [1, 6, 7, 8, 12])
+def test_ctrl_c_counts_at_every_moment(here: Path, moment: int) -> None:
+    """While examples are tried, when a difference was just seen, and while it is shrunk."""
+    (here / "stops.py").write_text(STOPS)
+    ran = redstep(here, "check", "--target", "stops:Stops", "--engine", "valkey9", "--seed", "5", MOMENT=str(moment))
+    assert (ran.returncode, ran.stderr) == (INTERRUPTED, "interrupted\n")
 
 
 def test_a_server_that_goes_away_breaks_no_rule(here: Path) -> None:

@@ -226,13 +226,7 @@ def test_regions_of_one_deployment_have_logs_of_their_own_and_share_the_global_o
     """RL-11: regions of one deployment admit one each, and one for all of them, whatever their prefixes."""
     client, one = engine_named("valkey9").client(), Limit(1, 600_000)
     regions = [
-        RateLimiter(
-            client,
-            Limit(1, 600_000),
-            global_limits=Limit(1, 600_000),
-            region=start_region(client, name, cold_ms=0),
-            prefix=prefix,
-        )
+        RateLimiter(client, one, global_limits=one, region=start_region(client, name, cold_ms=0), prefix=prefix)
         for name, prefix in (("east", "a:"), ("west", "a:"), ("north", "b:"))
     ]
     assert sum(limiter.acquire("x").allowed for limiter in regions for _ in range(4)) == 4

@@ -105,15 +105,14 @@ def run(bench: Bench, target: Target[Any], budget: Budget, on_example: Callable[
     result = Result(budget.seed, budget.examples, applicable(bench.sometimes, target))
     started_s = time.monotonic()
 
-    def on_session(session: Session[Any]) -> bool:
-        if result.mismatch is not None:  # Hypothesis plays it again, to make sure
-            return True
-        _add(result, session)
-        result.seconds = time.monotonic() - started_s
-        on_example(result)
+    def on_session(session: Session[Any]) -> Mismatch | None:
+        if result.mismatch is None:
+            _add(result, session)
+            result.seconds = time.monotonic() - started_s
+            on_example(result)
         if result.mismatch is None and budget.seconds is not None and result.seconds >= budget.seconds:
             raise _TimeIsUp
-        return result.mismatch is not None
+        return result.mismatch
 
     with suppress(_TimeIsUp):
         while _goes_on(result, budget):
@@ -168,14 +167,14 @@ def _verdict(result: Result) -> Verdict:
 
 
 def _run_batch(
-    bench: Bench, target: Target[Any], examples: int, batch_seed: int, on_session: Callable[[Session[Any]], bool]
+    bench: Bench, target: Target[Any], examples: int, batch_seed: int, on_session: Callable[[Session[Any]], Mismatch | None]
 ) -> None:
-    """Run the machine once. `on_session` is told of every session that has ended, and tells whether one differed."""
+    """Run the machine once. `on_session` is told of every session that has ended, and tells the difference, if one was seen."""
     sessions: list[Session[Any]] = []
 
     def begin() -> Session[Any]:
-        if sessions:
-            on_session(sessions[-1])
+        if sessions and (found := on_session(sessions[-1])):
+            raise found  # Hypothesis would play it again, and swallow a Ctrl-C: the shrinker makes sure of it instead
         sessions[:] = [bench.session(target)]
         return sessions[-1]
 

@@ -136,6 +136,16 @@ class RateLimiterMachine(RuleBasedStateMachine):
         for _ in range(count):
             self._call(self._acquire("a", "one", None), ())
 
+    @rule(count=st.integers(4, 6), window_ms=st.integers(3, 5))
+    def acquire_in_a_trickle(self, count: int, window_ms: int) -> None:
+        """Some admissions end while later ones still count; then a few come at once."""
+        self.limits = (spec.Limit(limit=8, window_ms=window_ms),)
+        for _ in range(count):
+            self._call(self._acquire("a", "one", None), ())
+            self._jump(self.now_ms + 1)
+        for _ in range(3):
+            self._call(self._acquire("a", "one", None), ())
+
     @precondition(lambda self: "cost" in self.can)
     @rule(times=st.integers(2, 4), window_ms=windows_ms)
     def fill_and_let_expire(self, times: int, window_ms: int) -> None:
@@ -182,7 +192,8 @@ class RateLimiterMachine(RuleBasedStateMachine):
                 (
                     *(evolve(good, name=name) for name in BAD_NAMES),
                     *(evolve(good, cost=cost) for cost in (*BAD_COSTS, good.limits[0].limit + 1)),
-                    evolve(good, limits=limits),
+                    *(evolve(good, limits=limits),) * 4,
+                    *(evolve(good, limits=(*good.limits, good.limits[0])),) * 2,
                     *(spec.Peek(name=name, limits=self.limits, now_ms=self.now_ms) for name in BAD_NAMES),
                     *(spec.Reset(name=name, limits=self.limits, now_ms=self.now_ms) for name in BAD_NAMES),
                     spec.Peek(name="a", limits=limits, now_ms=self.now_ms),

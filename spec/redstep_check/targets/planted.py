@@ -159,9 +159,6 @@ RATE_LIMITER_FAULTS = (
         old="redis.call('UNLINK', unpack(KEYS))\n",
         new="",
     ),
-    _python(
-        "window not in the key", "RL-8", "rate_limiter", ":{each.window_ms}:{self.representation}", ":{self.representation}"
-    ),
     _python("cost zero sent", "CM-9", "rate_limiter", 'checked_integer("cost", cost, 1,', 'checked_integer("cost", cost, 0,'),
     _python(
         "two limits of one window accepted",
@@ -216,9 +213,6 @@ RATE_LIMITER_FAULTS = (
         "total + 1, head_stamp, head_total, head,",
     ),
     _packed("packed: ring never grows", "RL-0", "if count < slots and", "if slots > 0 and"),
-    _packed(
-        "packed: the dead forgotten on growing", "RL-0", "head_stamp, head_total, 0, count + 1", "head_stamp, 0, 0, count + 1"
-    ),
     _packed(
         "packed: only the first limit charged",
         "RL-15",

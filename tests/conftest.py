@@ -1,5 +1,6 @@
 """What tests share."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -8,6 +9,7 @@ from hypothesis import settings
 
 from redstep_check.engines import Engine, EngineUnavailable, open_engine
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background would ignore Ctrl-C, as would its children
 settings.register_profile("redstep", deadline=None)  # the first call of a test may have to start a server
 settings.load_profile("redstep")
 

@@ -1,5 +1,5 @@
 """
-The guards as services use them, sync and asyncio.
+The rate limiter as services use it, sync and asyncio.
 
     limiter = RateLimiter(redis.Redis(), Limit(100, window_ms=60_000))
     decision = limiter.acquire("user:42")

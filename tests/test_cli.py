@@ -22,7 +22,7 @@ from redstep_check.registry import GUARDS
 REDSTEP = Path(sys.executable).with_name("redstep")
 GOLDEN = Path(__file__).with_name("golden")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
-QUICK = ("--representation", "zset", "--client", "protocol", "--examples", "5")
+QUICK = ("--variant", "zset", "--client", "protocol", "--examples", "5")
 CLIENTS = list(GUARDS["rate-limiter"].clients)
 
 HOLDS, BROKEN, MISUSE, VACUOUS, INTERRUPTED = 0, 1, 2, 3, 130
@@ -31,7 +31,7 @@ TARGETS = '''
 import time
 from pathlib import Path
 
-from redstep_check.model import ModelRateLimiter
+from redstep_check.models.rate_limiter import ModelRateLimiter
 from redstep_check.targets.rate_limiter import ProtocolTarget
 
 class Mine(ModelRateLimiter):
@@ -216,7 +216,7 @@ def test_another_seed_is_another_run(here: Path) -> None:
 
 def test_a_time_is_kept(here: Path) -> None:
     """A run goes on for its share, in the middle of a batch if need be, and is then not judged by what it missed."""
-    ran = redstep(here, "check", "--representation", "zset", "--time", "1.5", "--json")
+    ran = redstep(here, "check", "--variant", "zset", "--time", "1.5", "--json")
     assert ran.returncode == HOLDS
     for run in json.loads(ran.stdout)["runs"]:
         assert 0.5 <= run["seconds"] < 10
@@ -380,8 +380,8 @@ def refused(ran: subprocess.CompletedProcess[str], complaint: str) -> None:
         (("--seed", "-1"), "'--seed': -1 is not in the range"),
         (("--time", "0"), "'--time': 0.0 is not in the range"),
         (("--save", "mine.py"), "'--save': Directory 'mine.py' is a file"),
-        (("--naive", "--client", "sync"), "--client or --representation, --naive and --target exclude one another"),
-        (("--naive", "--target", "mine:Mine"), "--client or --representation, --naive and --target exclude one another"),
+        (("--naive", "--client", "sync"), "--client or --variant, --naive and --target exclude one another"),
+        (("--naive", "--target", "mine:Mine"), "--client or --variant, --naive and --target exclude one another"),
         (("--target", "mine"), "'mine' is neither a client nor of the form module:name"),
         (("--target", "nowhere:Mine"), "No module named 'nowhere'"),
         (("--target", "mine:Yours"), "module 'mine' has no attribute 'Yours'"),

@@ -20,7 +20,8 @@ from attrs import field, frozen
 
 from redstep.rate_limiter import PACKED_ACQUIRE, ZSET_ACQUIRE
 from redstep_check.engines import Engine
-from redstep_check.targets.planted import RATE_LIMITER_FAULTS, Fault, edited
+from redstep_check.targets.planted import Fault, edited
+from redstep_check.targets.planted.rate_limiter import FAULTS as PLANTED
 from redstep_spec import rate_limiter as spec
 
 DECISIONS = int(os.environ.get("REDSTEP_DECISIONS", "30000"))
@@ -212,9 +213,7 @@ def test_packed_and_zset_decide_as_the_specification_does(engine_named: Callable
 CAUGHT = ("packed: edge off by one in the ring", "packed: retry_after of the oldest", "member collision", "time backward")
 
 
-@pytest.mark.parametrize(
-    "fault", [fault for fault in RATE_LIMITER_FAULTS if fault.name in CAUGHT], ids=lambda fault: fault.name
-)
+@pytest.mark.parametrize("fault", [fault for fault in PLANTED if fault.name in CAUGHT], ids=lambda fault: fault.name)
 def test_a_planted_fault_makes_a_difference(engine_named: Callable[[str], Engine], fault: Fault) -> None:
     """RL-0 can fail: the same comparison of a script with one edit in it differs, and in the faulty one alone."""
     with engine_named("valkey9").client() as client:
@@ -229,4 +228,4 @@ def test_a_planted_fault_makes_a_difference(engine_named: Callable[[str], Engine
 
 def test_every_such_fault_is_planted() -> None:
     """The faults above are there: a name that no fault has would leave nothing to be caught."""
-    assert {fault.name for fault in RATE_LIMITER_FAULTS} >= set(CAUGHT)
+    assert {fault.name for fault in PLANTED} >= set(CAUGHT)

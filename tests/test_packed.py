@@ -16,7 +16,8 @@ from attrs import evolve
 from redstep import AsyncRateLimiter, Limit, Misuse, RateLimiter
 from redstep.rate_limiter import PACKED_ACQUIRE, PACKED_PEEK
 from redstep_check.engines import NAMES, Engine, EngineUnavailable, open_engine
-from redstep_check.targets.planted import RATE_LIMITER_FAULTS, Fault, edited
+from redstep_check.targets.planted import Fault, edited
+from redstep_check.targets.planted.rate_limiter import FAULTS as PLANTED
 from redstep_check.targets.stored_logs import HEADER, RECORD, read_packed
 from redstep_spec import rate_limiter as spec
 
@@ -46,7 +47,7 @@ def fault(name: str, rule: str, old: str, new: str) -> str:
 
 def known(name: str) -> str:
     """The text with one of the faults that lockstep catches too."""
-    [one] = [each for each in RATE_LIMITER_FAULTS if each.name == name]
+    [one] = [each for each in PLANTED if each.name == name]
     return edited(one, ACQUIRE)
 
 

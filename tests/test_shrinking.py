@@ -11,7 +11,7 @@ from redstep_check import runs, shrinking
 from redstep_check.binding import Answer, Answered
 from redstep_check.guards.rate_limiter import Called, tell
 from redstep_check.lockstep import Mismatch
-from redstep_check.model import ModelRateLimiter
+from redstep_check.models.rate_limiter import ModelRateLimiter
 from redstep_check.registry import GUARDS
 from redstep_check.shrinking import Moves, shortest, weight
 from redstep_spec import rate_limiter as spec

@@ -39,7 +39,7 @@ def test_a_script_that_forgets_its_later_units_is_caught(engine_named: Callable[
         old="for first = 0, cost - 1, UNITS_PER_CALL do",
         new="for first = 0, 0 do",
     )
-    target = ProtocolTarget(engine_named("valkey9"), "zset", planted(fault))
+    target = ProtocolTarget(engine_named("valkey9"), "zset", planted(fault, "redstep.rate_limiter"))
     session = RateLimiterSession(target)
     with pytest.raises(Mismatch) as caught:
         session.play(MOVES[0])

@@ -25,7 +25,8 @@ from redstep_check import engines, report, runs, stories
 from redstep_check.binding import Target, Unsupported
 from redstep_check.engines import Engine, EngineUnavailable
 from redstep_check.lockstep import Mismatch, raised
-from redstep_check.registry import GUARDS, NAIVE, Guard, TargetFactory
+from redstep_check.registry import GUARDS
+from redstep_check.registry.guard import NAIVE, Guard, TargetFactory
 from redstep_check.report import Row
 from redstep_check.runs import EXAMPLES, Budget, Result, Verdict
 from redstep_check.stories import Story
@@ -133,11 +134,11 @@ class Plan:
     help="How the shipped implementation is driven; may be repeated.  [default: all]",
 )
 @click.option(
-    "--representation",
-    "representations",
+    "--variant",
+    "variants",
     multiple=True,
-    type=click.Choice(("packed", "zset")),
-    help="How the shipped limiter keeps its logs; may be repeated.  [default: both]",
+    type=click.Choice(tuple(dict.fromkeys(variant for guard in GUARDS.values() for variant in guard.variants))),
+    help="What of the shipped implementation; may be repeated.  [default: all]",
 )
 @click.option("--naive", is_flag=True, help="Check the naive script that everybody writes first: it must fail.")
 @click.option(
@@ -174,7 +175,7 @@ def check(
     guards: tuple[str, ...],
     engine_names: tuple[str, ...],
     client_names: tuple[str, ...],
-    representations: tuple[str, ...],
+    variants: tuple[str, ...],
     naive: bool,
     target_path: str | None,
     examples: int,
@@ -190,14 +191,12 @@ def check(
 
     Exit codes: 0 all hold, 1 a rule is broken, 2 misuse or no engine, 3 vacuous (something was not reached).
     """
-    if naive + bool(target_path) + bool(client_names or representations) > 1:
-        raise click.UsageError("--client or --representation, --naive and --target exclude one another.")
+    if naive + bool(target_path) + bool(client_names or variants) > 1:
+        raise click.UsageError("--client or --variant, --naive and --target exclude one another.")
     chosen = [GUARDS[name] for name in dict.fromkeys(guards or GUARDS)]
     other = NAIVE if naive else target_path
     ways = tuple(
-        way_into(guard, client)
-        for guard in chosen
-        for client in ((other,) if other else guard.ways(representations, client_names))
+        way_into(guard, client) for guard in chosen for client in ((other,) if other else guard.ways(variants, client_names))
     )
     on = tuple(dict.fromkeys(engine_names)) or (engines.DEFAULT,)
     budget = Budget(examples=examples, seconds=seconds and seconds / len(on) / len(ways))

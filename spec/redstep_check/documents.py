@@ -10,7 +10,7 @@ What stands between two such lines comes from the specification, the headers of 
 
     python -m redstep_check.documents              make them anew
     python -m redstep_check.documents --check      exit 1 if any is out of date
-    python -m redstep_check.documents --measure    measure first; it takes about two minutes
+    python -m redstep_check.documents --measure    measure first; it takes a few minutes
 """
 
 import argparse
@@ -116,7 +116,7 @@ def rules() -> str:
     """The rules: where each is specified, how often it was put to the test, which planted faults it caught."""
     places, planted, figures = specified(), planted_in_tests(), measured()
     for fault, rule in figures.caught.items():
-        planted[rule].add(fault)
+        planted[rule].add(fault if rule.startswith("CM-") else fault.partition(": ")[2])
     rows = (
         (rule, sentence, _links(places[rule]), figures.fired[rule] or "", "; ".join(sorted(planted[rule])))
         for rule, sentence in RULES.items()
@@ -156,8 +156,9 @@ READING = {
 
 def modules() -> str:
     """The modules of the implementation: the first sentence of each."""
-    paths = [path for path in sorted((ROOT / "impl" / "redstep").glob("*.py")) if path.name != "__init__.py"]
-    rows = ((f"[`{path.stem}`](redstep/{path.name})", _theme(path)) for path in paths)
+    paths = [path for path in sorted((ROOT / "impl" / "redstep").rglob("*.py")) if path.name != "__init__.py"]
+    names = {path: path.relative_to(ROOT / "impl" / "redstep") for path in paths}
+    rows = ((f"[`{name.with_suffix('')}`](redstep/{name})", _theme(path)) for path, name in names.items())
     return table(("module", "what it is"), rows)
 
 
@@ -275,7 +276,7 @@ def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m redstep_check.documents", description="Make the generated documents.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if any is out of date")
-    parser.add_argument("--measure", action="store_true", help="measure first; it takes about two minutes")
+    parser.add_argument("--measure", action="store_true", help="measure first; it takes a few minutes")
     options = parser.parse_args(arguments)
     if options.measure:
         measuring.save(measuring.measure(), MEASURED)

@@ -9,7 +9,7 @@ import sysconfig
 import traceback
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
@@ -19,7 +19,7 @@ from attrs import AttrsInstance, frozen
 from redstep_check.binding import Answer, Broke, Misused, Target
 from redstep_spec.arguments import Misuse
 from redstep_spec.delivery import Failed, Fate, Outcome, Replied, Unknown
-from redstep_spec.properties import Property
+from redstep_spec.properties import Properties, Property
 
 Move = TypeVar("Move")
 KIT, LIBRARY = str(Path(__file__).parent), sysconfig.get_path("stdlib")
@@ -83,6 +83,18 @@ class Session(ABC, Generic[Move]):
             return self.target.call(call, fates)
         except Exception as error:  # noqa: BLE001  whatever it is
             return Broke(raised(error))
+
+    def observe(self, properties: Properties[Any], transition: Any, tested: Iterable[str]) -> None:
+        """Hold a step of the specification against its properties, and note what it reached and which rules it put to the test.
+
+        Raises SpecificationBroken.
+        """
+        for always in properties.always:
+            if not always.holds(transition):
+                raise SpecificationBroken(f"{always.rule} {always.name}: {always.sentence}\n{transition}")
+        not_yet = (each for each in properties.sometimes if each.name not in self.reached)
+        self.reached |= {each.name for each in not_yet if each.holds(transition)}
+        self.fired.update(tested)
 
     @abstractmethod
     def _play(self, move: Move) -> None:

@@ -7,7 +7,7 @@ beside the specification, from which the tables of its README are made.
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,10 @@ from attrs import asdict, frozen
 
 from redstep_check import engines
 from redstep_check.engines import Engine
-from redstep_check.registry import GUARDS, Guard
+from redstep_check.registry import GUARDS
+from redstep_check.registry.guard import Guard
 from redstep_check.runs import Budget, Result, run
-from redstep_check.targets import planted
 from redstep_check.targets.planted import Fault
-from redstep_check.targets.rate_limiter import ProtocolTarget
 
 SEED = 7
 
@@ -46,7 +45,7 @@ class Measured:
     engine: str
     runs: tuple[Run, ...]
     caught: Mapping[str, str]
-    """The rule that was named, for each planted fault; empty for one that was not caught."""
+    """The rule that was named, for each planted fault by `guard: name`; empty for one that was not caught."""
 
     @property
     def fired(self) -> Counter[str]:
@@ -59,18 +58,16 @@ class Measured:
         return sum((Counter(each.reached) for each in self.runs), Counter[str]())
 
 
-def faults() -> Iterator[Fault]:
-    """All faults that lockstep must catch."""
-    for name, value in vars(planted).items():
-        if name.endswith("_FAULTS"):
-            yield from value
+def faults() -> dict[str, tuple[Guard, Fault]]:
+    """All faults that lockstep must catch, by `guard: name`."""
+    return {f"{guard.name}: {fault.name}": (guard, fault) for guard in GUARDS.values() for fault in guard.faults}
 
 
 def measure() -> Measured:
-    """Run it all; it takes about two minutes."""
+    """Run it all; it takes a few minutes."""
     with engines.open_engine(engines.DEFAULT) as engine:
         runs = tuple(_run(engine, guard, way) for guard in GUARDS.values() for way in guard.ways((), ("protocol",)))
-        caught = {fault.name: _rule_named(engine, fault) for fault in faults()}
+        caught = {name: _rule_named(engine, guard, fault) for name, (guard, fault) in faults().items()}
         return Measured(seed=SEED, engine=engine.version, runs=runs, caught=caught)
 
 
@@ -90,10 +87,10 @@ def _run(engine: Engine, guard: Guard, way: str) -> Run:
     )
 
 
-def _rule_named(engine: Engine, fault: Fault) -> str:
-    target = ProtocolTarget(engine, fault.variant, planted.planted(fault))
+def _rule_named(engine: Engine, guard: Guard, fault: Fault) -> str:
+    target = guard.faulty(engine, fault)
     try:
-        result: Result = run(GUARDS["rate-limiter"].bench, target, Budget(seed=SEED))
+        result: Result = run(guard.bench, target, Budget(seed=SEED))
     finally:
         target.close()
     return result.mismatch.rule if result.mismatch else ""

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from redstep_check.lockstep import Mismatch
-from redstep_check.registry import NAIVE, Guard
+from redstep_check.registry.guard import NAIVE, Guard
 from redstep_check.runs import EXAMPLES, Result, Verdict
 from redstep_spec.rules import RULES
 
@@ -119,8 +119,8 @@ def _way(client: str) -> list[str]:
         return ["--naive"]
     if ":" in client:
         return ["--target", client]
-    representation, driver = client.split("/")
-    return ["--representation", representation, "--client", driver]
+    variant, driver = client.split("/")
+    return ["--variant", variant, "--client", driver]
 
 
 def print_missed(console: Console, row: Row, result: Result) -> None:

@@ -29,7 +29,7 @@ RULES = {
     "RL-9": "During the cold start the limit is max(1, floor(L * percent / 100)); from exactly its end on it is L.",
     "RL-10": "Only after a local denial the global limit is asked; if that fails, the local decision stands, marked degraded.",
     "RL-11": "In any window the admissions of all regions stay within the sum of their limits and the global one.",
-    "RL-12": "When the store or the breaker in front of it refuses, a call is admitted, marked degraded, or raises, as its policy says.",
+    "RL-12": "When the store or its breaker refuses, a call is admitted, marked degraded, or raises, as the policy says.",
     "RL-13": "A pool that ran out is neither: it raises, and is neutral for the breaker.",
     "RL-14": "A peek reads without consuming, and a reset forgets.",
     "RL-15": "Of several limits all are charged or none, and the reply is about the binding one.",

@@ -22,7 +22,7 @@ import attrs
 from attrs import frozen
 
 from redstep_check.binding import Answered, Broke, Misused, Stored, Target, Unreadable
-from redstep_check.lockstep import ImpossibleStory, Mismatch, Session, SpecificationBroken, Told, compare
+from redstep_check.lockstep import ImpossibleStory, Mismatch, Session, Told, compare
 from redstep_spec import rate_limiter as spec
 from redstep_spec.arguments import Misuse
 from redstep_spec.delivery import Failed, Fate, Outcome, Replied, Unknown, deliver, rules_met
@@ -120,7 +120,8 @@ class RateLimiterSession(Session[Move]):
             overflowing=self._is_overflowing(call),
         )
         tested = fate_rules(transition)
-        self._observe(transition, tested)
+        because = () if transition.reply is None else (*transition.reply.because, "CM-2", "CM-8")
+        self.observe(PROPERTIES, transition, (*tested, *because))
         compare(outcome, answer, tested, DECIDED)
         self.logs[call.name] = after
         self._note_written(transition, started_s, ended_s)
@@ -148,15 +149,6 @@ class RateLimiterSession(Session[Move]):
     def _is_overflowing(self, call: spec.Call) -> bool:
         keys = ((call.name, limit.window_ms) for limit in call.limits)
         return any(self._ever[key] > spec.stored_most(self._limit[key]) for key in keys if key in self._limit)
-
-    def _observe(self, transition: Transition, tested: tuple[str, ...]) -> None:
-        for always in PROPERTIES.always:
-            if not always.holds(transition):
-                raise SpecificationBroken(f"{always.rule} {always.name}: {always.sentence}\n{transition}")
-        self.reached |= {each.name for each in PROPERTIES.sometimes if each.name not in self.reached and each.holds(transition)}
-        self.fired.update(tested)
-        if transition.reply is not None:
-            self.fired.update((*transition.reply.because, "CM-2", "CM-8"))
 
     def _compare_stored(self, transition: Transition) -> None:
         name = transition.call.name

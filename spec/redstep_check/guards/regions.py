@@ -5,7 +5,7 @@ from typing import Any
 from attrs import frozen
 
 from redstep_check.binding import Target
-from redstep_check.lockstep import ImpossibleStory, Session, SpecificationBroken, Told, compare
+from redstep_check.lockstep import ImpossibleStory, Session, Told, compare
 from redstep_spec import regions as spec
 from redstep_spec.arguments import Misuse
 from redstep_spec.delivery import Fate, Replied
@@ -51,16 +51,9 @@ class RegionsSession(Session[Asked]):
             admitted_ms=tuple(self.admitted_ms),
             limits_sum=move.call.overall.limits[0].limit + len(REGIONS) * move.call.own.limits[0].limit,
         )
-        self._observe(transition)
+        self.observe(PROPERTIES, transition, {*decision.because, "RL-11"})
         compare(Replied(decision), answer, (), frozenset())
         self.state = after
-
-    def _observe(self, transition: Transition) -> None:
-        for always in PROPERTIES.always:
-            if not always.holds(transition):
-                raise SpecificationBroken(f"{always.rule} {always.name}: {always.sentence}\n{transition}")
-        self.reached |= {each.name for each in PROPERTIES.sometimes if each.holds(transition)}
-        self.fired.update({*transition.decision.because, "RL-11"})
 
 
 def no_simpler(_moves: tuple[Any, ...]) -> Any:

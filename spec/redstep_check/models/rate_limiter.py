@@ -1,4 +1,4 @@
-"""The specification itself as a target: what every machine must agree with."""
+"""The specification of the rate limiter as a target."""
 
 from collections.abc import Sequence
 

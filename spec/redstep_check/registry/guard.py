@@ -1,25 +1,29 @@
-"""The guards that can be checked, and the ways into each implementation of them."""
+"""What the kit knows of one guard, and the ways into an implementation of it."""
 
 import importlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
 
 from redstep_check.binding import Target
 from redstep_check.engines import Engine
-from redstep_check.guards import rate_limiter as rate_limiter_guard
-from redstep_check.guards import rate_limiter_simpler
-from redstep_check.machines.rate_limiter import RateLimiterMachine
-from redstep_check.naive.rate_limiter import NaiveRateLimiter
 from redstep_check.runs import Bench
-from redstep_check.targets import rate_limiter as rate_limiter_targets
-from redstep_spec import rate_limiter
-from redstep_spec.delivery import Fate
-from redstep_spec.properties.rate_limiter import PROPERTIES as RATE_LIMITER_PROPERTIES
+from redstep_check.targets.planted import Fault
 
 TargetFactory = Callable[[Engine], Target[Any]]
 NAIVE = "naive"
+
+
+@frozen(kw_only=True)
+class Naive:
+    """The common script that everybody writes first: a target that must fail."""
+
+    target: TargetFactory
+    rule: str
+    """The rule that it breaks first."""
+    story: int
+    """How many calls and clock moves show it."""
 
 
 @frozen(kw_only=True)
@@ -28,14 +32,25 @@ class Guard:
 
     name: str
     bench: Bench
+    model: Callable[[], Target[Any]]
+    """The specification itself as a target."""
     clients: Mapping[str, TargetFactory]
     """The shipped implementation: `variant/client`, what it is made of and how it is driven."""
-    naive: TargetFactory
+    naive: Naive
+    faults: Sequence[Fault]
+    """Edits of the shipped text that must be caught."""
+    faulty: Callable[[Engine, Fault], Target[Any]]
+    """The shipped implementation with a fault in it."""
     kinds: Mapping[str, type]
     """The classes of its moves."""
     tell: Callable[[Any], str]
     """A move as a person would say it."""
     tell_answer: Callable[[object], str]
+
+    @property
+    def variants(self) -> list[str]:
+        """What the shipped implementation comes as."""
+        return list(dict.fromkeys(name.partition("/")[0] for name in self.clients))
 
     def ways(self, variants: Collection[str], clients: Collection[str]) -> list[str]:
         """Choose among the shipped ones; an empty choice is all."""
@@ -49,7 +64,7 @@ class Guard:
     def target(self, client: str) -> TargetFactory:
         """Find a way in: a client's name, `naive`, or `module:name`. Raises LookupError with what is wrong."""
         if client == NAIVE:
-            return self.naive
+            return self.naive.target
         if client in self.clients:
             return self.clients[client]
         return foreign_target(client)
@@ -65,27 +80,3 @@ def foreign_target(path: str) -> TargetFactory:
     except (ImportError, AttributeError) as error:
         raise LookupError(f"{path!r} cannot be imported: {error}") from error
     return factory
-
-
-GUARDS = {
-    rate_limiter_guard.NAME: Guard(
-        name=rate_limiter_guard.NAME,
-        bench=Bench(
-            session=rate_limiter_guard.RateLimiterSession,
-            machine=RateLimiterMachine,
-            sometimes=RATE_LIMITER_PROPERTIES.sometimes,
-            simpler=rate_limiter_simpler.simpler,
-        ),
-        clients=rate_limiter_targets.CLIENTS,
-        naive=NaiveRateLimiter,
-        kinds={
-            each.__name__: each
-            for each in (
-                *(rate_limiter_guard.Called, rate_limiter_guard.Removed, Fate),
-                *(rate_limiter.Acquire, rate_limiter.Peek, rate_limiter.Reset, rate_limiter.Limit, rate_limiter.Region),
-            )
-        },
-        tell=rate_limiter_guard.tell,
-        tell_answer=rate_limiter_guard.tell_answer,
-    )
-}

@@ -1,84 +1,10 @@
-"""
-Planted faults: the checker is checked by what it must catch.
+"""Faults for the rate limiter: each is caught by lockstep under its rule."""
 
-Each is one edit of the text that ships, which must apply exactly once. The edited text is executed as a fresh module; nothing
-that is imported elsewhere changes.
-"""
-
-import importlib
-import inspect
-from types import ModuleType
-
-from attrs import frozen
-
-from redstep.scripts import Script, load
-
-
-@frozen(kw_only=True)
-class Fault:
-    """One edit of the shipped text, and the rule that it breaks."""
-
-    name: str
-    rule: str
-    file: str
-    """A script (`name.lua`) or a module of `redstep`."""
-    old: str
-    new: str
-    variant: str = "zset"
-    """What of the implementation it is planted in."""
-
-
-class NotPlanted(AssertionError):
-    """An edit does not apply exactly once: the shipped text has changed, and the fault must follow it."""
-
-
-def edited(fault: Fault, text: str) -> str:
-    """Apply the edit. Raises NotPlanted."""
-    if text.count(fault.old) != 1:
-        raise NotPlanted(f"{fault.name}: {fault.old!r} stands {text.count(fault.old)} times in {fault.file}, not once")
-    return text.replace(fault.old, fault.new)
-
-
-def planted(fault: Fault, protocols: str = "redstep.rate_limiter") -> ModuleType:
-    """Return a guard's protocol module with the fault in it, wherever its text lies. Raises NotPlanted."""
-    if fault.file == protocols:
-        return _executed(protocols, edited(fault, _source(protocols)))
-    module = _executed(protocols, _source(protocols))
-    if fault.file.endswith(".lua"):
-        name = fault.file.removesuffix(".lua")
-        _replace(module, {load(name): Script(name, edited(fault, load(name).text))})
-    else:
-        sound = importlib.import_module(fault.file)
-        faulty = _executed(fault.file, edited(fault, _source(fault.file)))
-        _replace(module, {each: vars(faulty)[name] for name, each in vars(sound).items() if inspect.isfunction(each)})
-    return module
-
-
-def _source(module: str) -> str:
-    return inspect.getsource(importlib.import_module(module))
-
-
-def _executed(name: str, text: str) -> ModuleType:
-    module = ModuleType(name)
-    module.__package__ = name.rpartition(".")[0]
-    exec(compile(text, f"<planted {name}>", "exec"), vars(module))  # noqa: S102  it is our own text, edited
-    return module
-
-
-def _replace(module: ModuleType, replacements: dict[object, object]) -> None:
-    """Put other values in the place of a module's globals."""
-    found = {name: replacements[value] for name, value in vars(module).items() if _hashable(value) and value in replacements}
-    if not found:
-        raise NotPlanted(f"{module.__name__} does not use what was edited")
-    vars(module).update(found)
-
-
-def _hashable(value: object) -> bool:
-    return type(value).__hash__ is not None
+from redstep_check.targets.planted import Fault
 
 
 def _acquire(name: str, rule: str, old: str, new: str) -> Fault:
-    return Fault(name=name, rule=rule, file="rate_limiter_zset_acquire.lua", old=old, new=new)
+    return Fault(name=name, rule=rule, file="rate_limiter_zset_acquire.lua", old=old, new=new, variant="zset")
 
 
 def _packed(name: str, rule: str, old: str, new: str) -> Fault:
@@ -86,10 +12,10 @@ def _packed(name: str, rule: str, old: str, new: str) -> Fault:
 
 
 def _python(name: str, rule: str, module: str, old: str, new: str) -> Fault:
-    return Fault(name=name, rule=rule, file=f"redstep.{module}", old=old, new=new)
+    return Fault(name=name, rule=rule, file=f"redstep.{module}", old=old, new=new, variant="zset")
 
 
-RATE_LIMITER_FAULTS = (
+FAULTS = (
     _acquire("edge off by one", "RL-1", "'(' .. ms(view.stamp - view.window), '+inf'", "ms(view.stamp - view.window), '+inf'"),
     _acquire("no TTL", "RL-8", "    redis.call('PEXPIRE', view.key, ms(view.stamp + view.window - now + DAY_MS))\n", ""),
     _acquire("TTL in seconds", "RL-8", "redis.call('PEXPIRE',", "redis.call('EXPIRE',"),
@@ -149,6 +75,7 @@ RATE_LIMITER_FAULTS = (
         name="peek consumes",
         rule="RL-14",
         file="rate_limiter_zset_peek.lua",
+        variant="zset",
         old="local view = views[scarcest]\n",
         new="local view = views[scarcest]\nredis.call('ZADD', view.key, now, now .. '-999')\n",
     ),
@@ -156,6 +83,7 @@ RATE_LIMITER_FAULTS = (
         name="reset forgets nothing",
         rule="RL-14",
         file="rate_limiter_reset.lua",
+        variant="zset",
         old="redis.call('UNLINK', unpack(KEYS))\n",
         new="",
     ),

@@ -370,7 +370,7 @@ def refused(ran: subprocess.CompletedProcess[str], complaint: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("hand-rail",), "'hand-rail' is not 'rate-limiter'"),
+        (("hand-rail",), "'hand-rail' is not one of 'rate-limiter'"),
         (("--engine", "valkey9", "--engine", "valkey1"), "no engine is called 'valkey1': choose one of valkey9"),
         (("--engine", "http://localhost"), "not the URL of an engine"),
         (("--engine", ""), "no engine is called ''"),
@@ -378,18 +378,33 @@ def refused(ran: subprocess.CompletedProcess[str], complaint: str) -> None:
         (("--examples", "0"), "'--examples': 0 is not in the range"),
         (("--examples", "many"), "'--examples': 'many' is not a valid integer"),
         (("--seed", "-1"), "'--seed': -1 is not in the range"),
+        (("--target", "mine:Mine"), "--target implements one GUARD: say which of rate-limiter, "),
+        (("--variant", "round"), "'round' is not one of 'packed', 'zset'"),
+        (("--time", "nan"), "'--time': nan seconds never end"),
         (("--time", "0"), "'--time': 0.0 is not in the range"),
         (("--save", "mine.py"), "'--save': Directory 'mine.py' is a file"),
         (("--naive", "--client", "sync"), "--client or --variant, --naive and --target exclude one another"),
-        (("--naive", "--target", "mine:Mine"), "--client or --variant, --naive and --target exclude one another"),
-        (("--target", "mine"), "'mine' is neither a client nor of the form module:name"),
-        (("--target", "nowhere:Mine"), "No module named 'nowhere'"),
-        (("--target", "mine:Yours"), "module 'mine' has no attribute 'Yours'"),
-        (("--target", "torn:Mine"), "torn:Mine cannot be imported: SyntaxError: '(' was never closed (torn.py, line 1)"),
-        (("--target", "mine:number"), "mine:number could not be made: TypeError: 'int' object is not callable"),
-        (("--target", "mine:makes_a_number"), "mine:makes_a_number made a int, which is no redstep_check.binding.Target"),
-        (("--target", "mine:RaisesWhenMade"), "could not be made: OSError: no such thing (mine.py, line 14)"),
-        (("--target", "mine:RaisesWhenBegun"), "mine:RaisesWhenBegun failed: OSError: not today (mine.py, line 24)"),
+        (
+            ("rate-limiter", "--naive", "--target", "mine:Mine"),
+            "--client or --variant, --naive and --target exclude one another",
+        ),
+        (("rate-limiter", "--target", "mine"), "'mine' is neither a client nor of the form module:name"),
+        (("rate-limiter", "--target", "nowhere:Mine"), "No module named 'nowhere'"),
+        (("rate-limiter", "--target", "mine:Yours"), "module 'mine' has no attribute 'Yours'"),
+        (
+            ("rate-limiter", "--target", "torn:Mine"),
+            "torn:Mine cannot be imported: SyntaxError: '(' was never closed (torn.py, line 1)",
+        ),
+        (("rate-limiter", "--target", "mine:number"), "mine:number could not be made: TypeError: 'int' object is not callable"),
+        (
+            ("rate-limiter", "--target", "mine:makes_a_number"),
+            "mine:makes_a_number made a int, which is no redstep_check.binding.Target",
+        ),
+        (("rate-limiter", "--target", "mine:RaisesWhenMade"), "could not be made: OSError: no such thing (mine.py, line 14)"),
+        (
+            ("rate-limiter", "--target", "mine:RaisesWhenBegun"),
+            "mine:RaisesWhenBegun failed: OSError: not today (mine.py, line 24)",
+        ),
     ],
 )
 def test_misuse_is_named(here: Path, arguments: tuple[str, ...], complaint: str) -> None:
@@ -436,14 +451,14 @@ def test_without_the_default_engine_an_imitation_stands_in(here: Path) -> None:
 
 def test_a_target_is_found_where_one_works(here: Path) -> None:
     """A module in the working directory is enough."""
-    ran = redstep(here, "check", "--target", "mine:Mine", "--examples", "5")
+    ran = redstep(here, "check", "rate-limiter", "--target", "mine:Mine", "--examples", "5")
     assert (ran.returncode, ran.stderr) == (HOLDS, "")
     assert [row["client"] for row in told(ran.stdout)] == ["mine:Mine"]
 
 
 def test_a_target_that_raises_when_called_breaks_a_rule(here: Path) -> None:
     """Its error is told as its answer, with the line it comes from, at the end of a shrunk story that can be replayed."""
-    ran = redstep(here, "check", "--target", "mine:RaisesWhenCalled")
+    ran = redstep(here, "check", "rate-limiter", "--target", "mine:RaisesWhenCalled")
     assert (ran.returncode, ran.stderr) == (BROKEN, "")
     assert "error: OSError: two are too many (mine.py, line 19)" in ran.stdout
     [story] = (here / ".redstep").iterdir()
@@ -454,7 +469,7 @@ def test_a_target_that_raises_when_called_breaks_a_rule(here: Path) -> None:
 def test_a_run_that_does_not_reach_what_it_is_about_is_vacuous(here: Path) -> None:
     """A machine that may take one step only reaches next to nothing; what it missed is listed, rule by rule."""
     starved = "from redstep_check import runs, cli; runs.STEPS_MAX = 1; cli.cli()"
-    ran = ended(here, [sys.executable, "-c", starved, "check", "--target", "mine:Mine"])
+    ran = ended(here, [sys.executable, "-c", starved, "check", "rate-limiter", "--target", "mine:Mine"])
     assert (ran.returncode, ran.stderr) == (VACUOUS, "")
     [row] = told(ran.stdout)
     assert row["verdict"] == "vacuous"
@@ -470,7 +485,7 @@ def test_a_run_that_does_not_reach_what_it_is_about_is_vacuous(here: Path) -> No
 def test_ctrl_c_tells_what_was_done_and_leaves_no_server(here: Path) -> None:
     """The run that ended is in the table, and so is what was seen of the one that did not."""
     engines = ("--engine", "fakeredis", "--engine", "valkey9")
-    command = started(here, "check", "--target", "mine:Stops", "--examples", "5", *engines)
+    command = started(here, "check", "rate-limiter", "--target", "mine:Stops", "--examples", "5", *engines)
     os.killpg(command.pid, signal.SIGINT)
     output, errors = command.communicate(timeout=60)
     assert (command.returncode, errors) == (INTERRUPTED, "interrupted\n")
@@ -484,14 +499,16 @@ def test_ctrl_c_tells_what_was_done_and_leaves_no_server(here: Path) -> None:
 def test_ctrl_c_counts_at_every_moment(here: Path, moment: int) -> None:
     """While examples are tried, when a difference was just seen, and while it is shrunk."""
     (here / "stops.py").write_text(STOPS)
-    ran = redstep(here, "check", "--target", "stops:Stops", "--engine", "valkey9", "--seed", "5", MOMENT=str(moment))
+    ran = redstep(
+        here, "check", "rate-limiter", "--target", "stops:Stops", "--engine", "valkey9", "--seed", "5", MOMENT=str(moment)
+    )
     assert (ran.returncode, ran.stderr) == (INTERRUPTED, "interrupted\n")
 
 
 def test_a_server_that_goes_away_breaks_no_rule(here: Path) -> None:
     """It is told that it went."""
     with open_engine("valkey9") as engine:
-        command = started(here, "check", "--target", "mine:Waits", "--engine", url_of(engine))
+        command = started(here, "check", "rate-limiter", "--target", "mine:Waits", "--engine", url_of(engine))
     (here / "gone").touch()
     _, errors = command.communicate(timeout=60)
     assert command.returncode == MISUSE

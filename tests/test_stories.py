@@ -15,7 +15,7 @@ from redstep_check.stories import FORMAT, BadStory, Story, load, save
 from redstep_spec import rate_limiter as spec
 from redstep_spec.delivery import Fate
 
-KINDS = GUARDS["rate-limiter"].kinds
+KINDS = {name: guard.kinds for name, guard in GUARDS.items()}
 
 odd_texts = st.sampled_from(("\ud800", "\x00{}\n", "bytes"))
 texts = st.text(st.characters(exclude_categories=())) | odd_texts | st.sampled_from((0, 10_000)).map("x".__mul__)

@@ -7,6 +7,7 @@ Exit codes: 0 all holds; 1 a rule is broken; 2 misuse, or no engine; 3 vacuous, 
 
 import importlib
 import json
+import math
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -160,6 +161,7 @@ class Plan:
     "--time",
     "seconds",
     type=click.FloatRange(0, min_open=True),
+    callback=lambda _context, _option, seconds: finite(seconds),
     metavar="SECONDS",
     help="Go on for so long, shared out evenly between the runs.  [default: until all is reached]",
 )
@@ -194,10 +196,14 @@ def check(
     if naive + bool(target_path) + bool(client_names or variants) > 1:
         raise click.UsageError("--client or --variant, --naive and --target exclude one another.")
     chosen = [GUARDS[name] for name in dict.fromkeys(guards or GUARDS)]
+    if target_path and len(chosen) > 1:
+        raise click.UsageError(f"--target implements one GUARD: say which of {', '.join(guards or GUARDS)}.")
     other = NAIVE if naive else target_path
     ways = tuple(
         way_into(guard, client) for guard in chosen for client in ((other,) if other else guard.ways(variants, client_names))
     )
+    if not ways:
+        raise click.UsageError(f"{guards[0]} has no such variant, but {', '.join(chosen[0].variants)}.")
     on = tuple(dict.fromkeys(engine_names)) or (engines.DEFAULT,)
     budget = Budget(examples=examples, seconds=seconds and seconds / len(on) / len(ways))
     if seed is not None:
@@ -208,6 +214,13 @@ def check(
     finally:
         tell(rows, as_json=as_json)
     sys.exit(exit_code(rows))
+
+
+def finite(seconds: float | None) -> float | None:
+    """Pass on a time that ends."""
+    if seconds is not None and not math.isfinite(seconds):
+        raise click.BadParameter(f"{seconds} seconds never end")
+    return seconds
 
 
 def engine_name(name_or_url: str) -> str:
@@ -350,13 +363,10 @@ def replay(file: Path, engine: str | None) -> None:
 
     Exit codes: 0 no difference any more, 1 a rule is still broken, 2 misuse or no engine.
     """
-    kinds = {name: kind for guard in GUARDS.values() for name, kind in guard.kinds.items()}
     try:
-        story = stories.load(file, kinds)
+        story = stories.load(file, {name: guard.kinds for name, guard in GUARDS.items()})
     except (stories.BadStory, OSError) as error:
         raise Trouble(str(error)) from error
-    if story.guard not in GUARDS:
-        raise Trouble(f"{file}: no guard is called {story.guard!r}: there is {', '.join(GUARDS)}")
     if "***" in story.engine and engine is None:
         raise Trouble(f"{file}: the password of {story.engine} was not saved: give the URL with --engine")
     way = way_into(GUARDS[story.guard], story.client)

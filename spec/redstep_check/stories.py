@@ -65,16 +65,19 @@ def save(story: Story, directory: Path) -> Path:
     return path
 
 
-def load(path: Path, kinds: Mapping[str, type]) -> Story:
-    """Read a story; `kinds` are the classes of its guard's moves, by name. Raises BadStory, OSError."""
+def load(path: Path, kinds: Mapping[str, Mapping[str, type]]) -> Story:
+    """Read a story; `kinds` are the classes of each guard's moves, by name. Raises BadStory, OSError."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise BadStory(f"{path}: not JSON: {error}") from error
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise BadStory(f"{path}: not of the format {FORMAT}")
+    guard = str(content.get("guard"))
+    if guard not in kinds:
+        raise BadStory(f"{path}: no guard is called {guard!r}: there is {', '.join(kinds)}")
     try:
-        return Story(**{**content, "moves": decoded(content["moves"], kinds)})
+        return Story(**{**content, "moves": decoded(content["moves"], kinds[guard])})
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise BadStory(f"{path}: not a story of this version ({type(error).__name__}: {error})") from error
 

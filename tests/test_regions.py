@@ -13,41 +13,11 @@ import redis.asyncio
 
 from redstep import AsyncRateLimiter, Limit, Misuse, RateLimiter, start_region
 from redstep_check.engines import Engine
-from redstep_check.guards.regions import RegionsSession, no_simpler
-from redstep_check.machines.regions import RegionsMachine
-from redstep_check.runs import Bench, Budget, Verdict, run
-from redstep_check.targets.planted import Fault, planted
+from redstep_check.registry import GUARDS
+from redstep_check.runs import Budget, Verdict, run
 from redstep_check.targets.regions import RegionsTarget
-from redstep_spec.properties.regions import PROPERTIES
 
-BENCH = Bench(session=RegionsSession, machine=RegionsMachine, sometimes=PROPERTIES.sometimes, simpler=no_simpler)
-REGIONS = "redstep.regions"
-FAULTS = (
-    Fault(
-        name="global asked first",
-        rule="RL-10",
-        file=REGIONS,
-        old="if decision.allowed or overall is None",
-        new="if overall is None",
-    ),
-    Fault(name="the longer wait", rule="RL-10", file=REGIONS, old="retry_after_ms=min(", new="retry_after_ms=max("),
-    Fault(name="degraded not marked", rule="RL-10", file=REGIONS, old="degraded=True", new="degraded=False"),
-    Fault(name="global admission not marked", rule="RL-10", file=REGIONS, old="from_global=True", new="from_global=False"),
-    Fault(
-        name="failure admits",
-        rule="RL-10",
-        file=REGIONS,
-        old="return evolve(decision, degraded=True)",
-        new="return evolve(decision, allowed=True)",
-    ),
-    Fault(
-        name="failure raised",
-        rule="RL-10",
-        file=REGIONS,
-        old="    except RedstepError as error:\n",
-        new="    except ZeroDivisionError as error:\n",
-    ),
-)
+BENCH = GUARDS["rate-limiter-regions"].bench
 
 
 @pytest.fixture(autouse=True)
@@ -69,18 +39,6 @@ def test_regions_agree_with_the_specification(two_engines: tuple[Engine, Engine]
     result = run(BENCH, target, Budget(seed=11))
     target.close()
     assert result.verdict is Verdict.HOLDS, result.mismatch or [each.sentence for each in result.missed]
-
-
-@pytest.mark.catches("RL-10", "six faults across regions")
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_across_regions_is_caught(two_engines: tuple[Engine, Engine], fault: Fault) -> None:
-    """Each planted fault is caught under the expected rule, with a short story."""
-    target = RegionsTarget(*two_engines, "packed", planted(fault, REGIONS))
-    result = run(BENCH, target, Budget(seed=11))
-    target.close()
-    assert result.mismatch is not None
-    assert result.mismatch.rule == fault.rule
-    assert len(result.mismatch.story) <= 6
 
 
 class Uncharged(RegionsTarget):

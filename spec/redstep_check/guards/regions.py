@@ -1,16 +1,19 @@
 """Regions in lockstep: two regions with limits of their own, and one that both share."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import asdict, evolve, frozen
 
-from redstep_check.binding import Target
+from redstep_check.binding import Answered, Target
+from redstep_check.guards import rate_limiter
 from redstep_check.lockstep import ImpossibleStory, Session, Told, compare
 from redstep_spec import regions as spec
 from redstep_spec.arguments import Misuse
 from redstep_spec.delivery import Fate, Replied
 from redstep_spec.properties.regions import PROPERTIES, Transition
 
+NAME = "rate-limiter-regions"
 REGIONS = ("east", "west")
 
 
@@ -56,6 +59,40 @@ class RegionsSession(Session[Asked]):
         self.state = after
 
 
-def no_simpler(_moves: tuple[Any, ...]) -> Any:
-    """Stories of regions are shrunk by leaving moves out."""
-    return iter(())
+def simpler(moves: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """Deliveries without faults, and lower limits; those stay the same for all calls of a story."""
+    for place, move in enumerate(moves):
+        if move.fates:
+            yield (*moves[:place], evolve(move, fates=()), *moves[place + 1 :])
+    for which in ("own", "overall"):
+        limit = max(getattr(move.call, which).limits[0].limit for move in moves) - 1
+        if limit:
+            yield tuple(evolve(move, call=_limited(move.call, which, limit)) for move in moves)
+
+
+def _limited(call: spec.Acquire, which: str, limit: int) -> spec.Acquire:
+    asked = getattr(call, which)
+    return evolve(call, **{which: evolve(asked, limits=(evolve(asked.limits[0], limit=limit),))})
+
+
+def tell(move: Asked) -> str:
+    """A move as a person would say it."""
+    own, overall = (each.limits[0] for each in (move.call.own, move.call.overall))
+    fates = f" [{', then '.join(fate.value for fate in move.fates)}]" if move.fates else ""
+    limits = f"{own.limit} here and {overall.limit} for all per {own.window_ms} ms"
+    return f"acquire in {move.call.region} under {limits}{fates}"
+
+
+def tell_answer(answer: object) -> str:
+    """What one side says to a move, in a few words."""
+    match answer:
+        case Replied(spec.Decision() as decision):
+            return _tell_values(asdict(decision))
+        case Answered(values):
+            return _tell_values(values)
+    return rate_limiter.tell_answer(answer)
+
+
+def _tell_values(values: Mapping[str, Any]) -> str:
+    marks = [mark for mark in ("from_global", "degraded") if values.get(mark)]
+    return ", ".join([rate_limiter.tell_answer(Answered(values)), *marks])

@@ -1,5 +1,5 @@
 """The guards that can be checked."""
 
-from redstep_check.registry import rate_limiter
+from redstep_check.registry import rate_limiter, regions
 
-GUARDS = {each.GUARD.name: each.GUARD for each in (rate_limiter,)}
+GUARDS = {each.GUARD.name: each.GUARD for each in (rate_limiter, regions)}

@@ -39,6 +39,14 @@ def answer(run: Callable[[], Any]) -> Answer:
     return Answered({} if reply is None else attrs.asdict(reply))
 
 
+def require_struct(engine: Engine, representation: str) -> None:
+    """Raise Unsupported where the representation `packed` cannot run."""
+    if representation == rate_limiter.PACKED:
+        with engine.client() as client:
+            if not client.eval("return struct and 1 or 0", 0):
+                raise Unsupported(f"the Lua of {engine.name} lacks `struct`, which `packed` needs")
+
+
 class ShippedRateLimiter(Target[spec.Call]):
     """What the shipped targets share: how its arguments are made, and how what it stores is read."""
 
@@ -47,10 +55,8 @@ class ShippedRateLimiter(Target[spec.Call]):
         self.representation = representation
         self.features = FEATURES | ({"request_id"} if representation == rate_limiter.ZSET else {"dear"})
         self.module: Any = module
+        require_struct(engine, representation)
         self.client = engine.client()
-        if representation == rate_limiter.PACKED and not self.client.eval("return struct and 1 or 0", 0):
-            self.client.close()
-            raise Unsupported(f"the Lua of {engine.name} lacks `struct`, which `packed` needs")
         self.prefix = engine.prefix
 
     def begin(self) -> None:

@@ -1,6 +1,7 @@
 """The shipped limiter across regions as a target: its protocol under the checking driver, on two deployments."""
 
 from collections.abc import Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -9,13 +10,13 @@ from redstep.wishes import Store
 from redstep_check.binding import Answer, Target, session_prefix
 from redstep_check.engines import Engine
 from redstep_check.targets.checking_driver import CheckingDriver
-from redstep_check.targets.rate_limiter import answer
+from redstep_check.targets.rate_limiter import answer, require_struct
 from redstep_spec import regions as spec
 from redstep_spec.delivery import Fate
 
 
 class RegionsTarget(Target[spec.Acquire]):
-    """Regions on one engine, under prefixes of their own; the global limit on another."""
+    """Regions on one engine, under prefixes of their own; the global limit on another, or on the same one."""
 
     fates = frozenset(Fate)
 
@@ -23,6 +24,7 @@ class RegionsTarget(Target[spec.Acquire]):
         self.module: Any = module
         self.representation = representation
         self.engines = (own, overall)
+        require_struct(own, representation)
         self.overall = CheckingDriver(client=overall.client(), flush_scripts=overall.flush_scripts)
         self.own = CheckingDriver(client=own.client(), flush_scripts=own.flush_scripts, elsewhere={Store.GLOBAL: self.overall})
 
@@ -48,3 +50,15 @@ class RegionsTarget(Target[spec.Acquire]):
         """Close the connections."""
         self.own.client.close()
         self.overall.client.close()
+
+
+def on_one_engine(engine: Engine, representation: str) -> RegionsTarget:
+    """All regions and the global limit on one engine."""
+    return RegionsTarget(engine, engine, representation)
+
+
+CLIENTS = {
+    f"{representation}/protocol": partial(on_one_engine, representation=representation)
+    for representation in rate_limiter.REPRESENTATIONS
+}
+"""Every way into the shipped limiter across regions."""

@@ -26,7 +26,7 @@ def test_denials(server: Server, url: str, extent: Extent, found: Callable[[Row]
     with ExitStack() as stack:
         pool = redis.ConnectionPool.from_url(url)
         client = stack.enter_context(redis.Redis.from_pool(pool))
-        limiter = stack.enter_context(RateLimiter(client, policy.limits))
+        limiter = stack.enter_context(RateLimiter(client, policy.limits, on_store_failure="closed"))
         sha, args = client.script_load(NULL6), ("", 1, policy.warm_at_ms, *policy.limit_args)
         subjects: dict[str, Callable[[], bool]] = {
             "redstep": lambda: limiter.acquire("user:1").allowed,

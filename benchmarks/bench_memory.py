@@ -64,7 +64,7 @@ def test_entries(server: Server, extent: Extent, found: Callable[[Row], None], b
 @pytest.mark.parametrize("representation", rate_limiter.REPRESENTATIONS)
 def test_ttl(server: Server, found: Callable[[Row], None], benchmark: Any, representation: str) -> None:
     """After every call, admitted or denied, the log has a TTL that does not outlive the window."""
-    limiter = RateLimiter(server.client, Limit(50, DAY_MS), representation=representation)
+    limiter = RateLimiter(server.client, Limit(50, DAY_MS), representation=representation, on_store_failure="closed")
     [key] = Policy(limits=Limit(50, DAY_MS), representation=representation).keys("user:1")
 
     def call_and_look() -> list[tuple[bool, int]]:

@@ -60,7 +60,7 @@ def _pool(url: str) -> redis.ConnectionPool:
 @contextmanager
 def _redstep(url: str, limit: int, representation: str) -> Iterator[On]:
     with redis.Redis.from_pool(_pool(url)) as client:
-        limiter = RateLimiter(client, Limit(limit, DAY_MS), representation=representation)
+        limiter = RateLimiter(client, Limit(limit, DAY_MS), representation=representation, on_store_failure="closed")
         yield lambda key: lambda: limiter.acquire(key).allowed
         limiter.close()
 

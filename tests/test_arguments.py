@@ -101,7 +101,7 @@ class SyncCalls:
     """The calls of a limiter."""
 
     def __init__(self) -> None:
-        self.limiter: Any = RateLimiter(dead(), Limit(5, 1_000), representation="zset")
+        self.limiter: Any = RateLimiter(dead(), Limit(5, 1_000), representation="zset", on_store_failure="closed")
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return getattr(self.limiter, name)  # type: ignore[no-any-return]
@@ -111,7 +111,7 @@ class AsyncCalls:
     """Those of an asyncio limiter, each in an event loop of its own."""
 
     def __init__(self) -> None:
-        self.limiter: Any = AsyncRateLimiter(async_dead(), Limit(5, 1_000), representation="zset")
+        self.limiter: Any = AsyncRateLimiter(async_dead(), Limit(5, 1_000), representation="zset", on_store_failure="closed")
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return lambda *args, **options: asyncio.run(getattr(self.limiter, name)(*args, **options))
@@ -127,8 +127,12 @@ def limiter(request: pytest.FixtureRequest) -> Any:
 def make(request: pytest.FixtureRequest) -> Callable[..., object]:
     """Makes a limiter of five whose store isn't there; takes other arguments instead."""
     if request.param == "sync":
-        return lambda **options: RateLimiter(**{"client": dead(), "limits": Limit(5, 1_000), **options})
-    return lambda **options: AsyncRateLimiter(**{"client": async_dead(), "limits": Limit(5, 1_000), **options})
+        return lambda **options: RateLimiter(
+            **{"client": dead(), "limits": Limit(5, 1_000), **options}, on_store_failure="closed"
+        )
+    return lambda **options: AsyncRateLimiter(
+        **{"client": async_dead(), "limits": Limit(5, 1_000), **options}, on_store_failure="closed"
+    )
 
 
 def misused(call: Callable[[], object]) -> str:
@@ -165,14 +169,17 @@ def test_a_bad_name_is_misuse(limiter: Any, bad: str) -> None:
 
 def test_an_identity_that_cannot_be_kept_is_misuse() -> None:
     """The packed representation has no place for one (RL-7)."""
-    limiter = RateLimiter(dead(), Limit(5, 1_000), representation="packed")
+    limiter = RateLimiter(dead(), Limit(5, 1_000), representation="packed", on_store_failure="closed")
     assert misused(lambda: limiter.acquire("user", request_id="r1")) == "request_id"
 
 
 @pytest.mark.parametrize("representation", ["", "Packed", b"zset", None, 0])
 def test_a_bad_representation_is_misuse(representation: Any) -> None:
     """There are two."""
-    assert misused(lambda: RateLimiter(dead(), Limit(5, 1_000), representation=representation)) == "representation"
+    assert (
+        misused(lambda: RateLimiter(dead(), Limit(5, 1_000), representation=representation, on_store_failure="closed"))
+        == "representation"
+    )
 
 
 @pytest.mark.parametrize("bad", BAD_COUNTS)
@@ -184,7 +191,7 @@ def test_a_bad_cost_is_misuse(limiter: Any, bad: str) -> None:
 
 def test_the_smallest_limit_bounds_the_cost() -> None:
     """Of several limits all must admit a call, so the smallest decides what is impossible."""
-    limiter = RateLimiter(dead(), [Limit(10, 1_000), Limit(3, 60_000)])
+    limiter = RateLimiter(dead(), [Limit(10, 1_000), Limit(3, 60_000)], on_store_failure="closed")
     assert misused(lambda: limiter.acquire("user", 4)) == "cost"
     with pytest.raises(Unavailable):
         limiter.acquire("user", 3)
@@ -209,7 +216,7 @@ def engine() -> Iterator[Engine]:
 def test_misuse_sends_no_command(engine: Engine) -> None:
     """A real engine has not heard of any of it, not even of a connection."""
     with engine.client() as admin, engine.client() as client:
-        limiter: Any = RateLimiter(client, Limit(5, 1_000))
+        limiter: Any = RateLimiter(client, Limit(5, 1_000), on_store_failure="closed")
         connections = admin.info("stats")["total_connections_received"]
         admin.config_resetstat()
         for name in BAD_NAMES.values():
@@ -217,7 +224,8 @@ def test_misuse_sends_no_command(engine: Engine) -> None:
         for cost in BAD_COUNTS.values():
             misused(lambda cost=cost: limiter.acquire("user", cost))  # type: ignore[misc]
         for options in ({"prefix": None}, {"limits": None}, {"region": "eu"}, {"clock": 5}, {"client": "redis://localhost"}):
-            misused(lambda options=options: RateLimiter(**{"client": client, "limits": Limit(5, 1_000), **options}))  # type: ignore[misc]
+            good = {"client": client, "limits": Limit(5, 1_000), "on_store_failure": "closed"}
+            misused(lambda settings={**good, **options}: RateLimiter(**settings))  # type: ignore[misc]
         misused(lambda: start_region(client, ""))
         sent = set(admin.info("commandstats"))
         assert sent <= {"cmdstat_config|resetstat", "cmdstat_info"}
@@ -249,11 +257,11 @@ def test_a_bad_client_is_misuse(make: Callable[..., object], bad: str) -> None:
 def test_a_client_of_the_other_kind_is_misuse() -> None:
     """Its refusal names what takes such a client."""
     with pytest.raises(Misuse, match="AsyncRateLimiter"):
-        RateLimiter(async_dead(), Limit(5, 1_000))  # type: ignore[arg-type]
+        RateLimiter(async_dead(), Limit(5, 1_000), on_store_failure="closed")  # type: ignore[arg-type]
     with pytest.raises(Misuse, match="async_start_region"):
         start_region(async_dead(), "eu")  # type: ignore[arg-type]
     with pytest.raises(Misuse, match=r"\bRateLimiter"):
-        AsyncRateLimiter(dead(), Limit(5, 1_000))  # type: ignore[arg-type]
+        AsyncRateLimiter(dead(), Limit(5, 1_000), on_store_failure="closed")  # type: ignore[arg-type]
     with pytest.raises(Misuse, match=r"\bstart_region"):
         asyncio.run(async_start_region(dead(), "eu"))  # type: ignore[arg-type]
 

@@ -97,7 +97,7 @@ def test_a_limiter_repeats_a_denial_without_asking_the_engine() -> None:
 
     with open_engine("valkey9") as engine:
         client = engine.client()
-        limiter = RateLimiter(client, Limit(1, 600_000), cache_denials=True, representation="zset")
+        limiter = RateLimiter(client, Limit(1, 600_000), cache_denials=True, representation="zset", on_store_failure="closed")
         assert limiter.acquire("a").allowed
         first = limiter.acquire("a")
         client.config_resetstat()
@@ -115,7 +115,7 @@ def test_an_impossible_call_is_no_denial_even_from_memory() -> None:
     from redstep import Limit, Misuse, RateLimiter
 
     with open_engine("valkey9") as engine:
-        limiter = RateLimiter(engine.client(), Limit(1, 600_000), cache_denials=True)
+        limiter = RateLimiter(engine.client(), Limit(1, 600_000), cache_denials=True, on_store_failure="closed")
         limiter.acquire("a")
         limiter.acquire("a")
         with pytest.raises(Misuse, match="cost"):

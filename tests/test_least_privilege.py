@@ -77,7 +77,9 @@ def use_sync(login: dict[str, Any], representation: str) -> None:
     with redis.Redis(**login) as client:
         region = start_region(client, "eu")
         for clock in CLOCKS:
-            with RateLimiter(client, LIMIT, region=region, representation=representation, clock=clock) as limiter:
+            with RateLimiter(
+                client, LIMIT, region=region, representation=representation, clock=clock, on_store_failure="closed"
+            ) as limiter:
                 use(limiter, representation)
 
 
@@ -87,7 +89,9 @@ def use_asyncio(login: dict[str, Any], representation: str) -> None:
         client = redis.asyncio.Redis(**login)
         region = runner.run(async_start_region(client, "eu"))
         for clock in CLOCKS:
-            limiter = AsyncRateLimiter(client, LIMIT, region=region, representation=representation, clock=clock)
+            limiter = AsyncRateLimiter(
+                client, LIMIT, region=region, representation=representation, clock=clock, on_store_failure="closed"
+            )
             use(Awaited(limiter, runner), representation)
             runner.run(limiter.close())
         runner.run(client.aclose())
@@ -146,7 +150,7 @@ def test_every_script_of_the_limiter_is_counted() -> None:
 def test_half_a_list_leaves_half_a_write(engine: Engine, representation: str) -> None:
     """The danger that makes the list a contract: without PEXPIREAT a call that is refused is charged, for ever."""
     with user(engine, COMMANDS[representation] - {"pexpireat"}) as login, redis.Redis(**login) as client:
-        limiter = RateLimiter(client, LIMIT, representation=representation)
+        limiter = RateLimiter(client, LIMIT, representation=representation, on_store_failure="closed")
         with pytest.raises(Unavailable):
             limiter.acquire("user")
         assert limiter.peek("user").remaining == 5

@@ -214,13 +214,13 @@ def test_another_wait_is_caught(one_client: redis.Redis, name: str) -> None:
 
 def test_a_request_id_is_refused_before_anything_is_sent() -> None:
     """RL-7: `packed` keeps no identities, and says so where no engine is to be reached."""
-    limiter = RateLimiter(redis.Redis(unix_socket_path="/nowhere"), Limit(1, 1))
+    limiter = RateLimiter(redis.Redis(unix_socket_path="/nowhere"), Limit(1, 1), on_store_failure="closed")
     with pytest.raises(Misuse, match="request_id"):
         limiter.acquire("a", request_id="r1")
 
     async def acquire() -> None:
         client = redis.asyncio.Redis(unix_socket_path="/nowhere")
-        await AsyncRateLimiter(client, Limit(1, 1)).acquire("a", request_id="r1")
+        await AsyncRateLimiter(client, Limit(1, 1), on_store_failure="closed").acquire("a", request_id="r1")
 
     with pytest.raises(Misuse, match="request_id"):
         asyncio.run(acquire())

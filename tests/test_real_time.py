@@ -24,7 +24,9 @@ EVERYWHERE = [(name, representation) for name in REAL_ENGINES for representation
 def hammer(address: str, prefix: str, representation: str, seconds: float) -> tuple[list[int], int]:
     """Acquire as fast as possible; return when calls were admitted, and how many were denied."""
     client = redis.Redis(unix_socket_path=address)
-    limiter = RateLimiter(client, Limit(LIMIT, WINDOW_MS), prefix=prefix, representation=representation)
+    limiter = RateLimiter(
+        client, Limit(LIMIT, WINDOW_MS), prefix=prefix, representation=representation, on_store_failure="closed"
+    )
     admitted, denied = [], 0
     until_s = time.monotonic() + seconds
     while time.monotonic() < until_s:
@@ -73,7 +75,9 @@ def test_an_idle_log_vanishes_and_a_full_one_lasts(engine_name: str, representat
     try:
         with open_engine(engine_name) as engine:
             client = engine.client()
-            limiter = RateLimiter(client, Limit(2, 80), prefix=engine.prefix, representation=representation)
+            limiter = RateLimiter(
+                client, Limit(2, 80), prefix=engine.prefix, representation=representation, on_store_failure="closed"
+            )
             first = limiter.acquire("a")
             while (usage := limiter.peek("a")).remaining < 2:
                 assert usage.now_ms < first.now_ms + 80
@@ -92,7 +96,14 @@ def test_a_region_starts_on_the_engines_clock(engine_name: str, representation: 
         with open_engine(engine_name) as engine:
             client = engine.client()
             region = start_region(client, "here", cold_ms=60, percent=34)
-            limiter = RateLimiter(client, Limit(10, 1_000), region=region, prefix=engine.prefix, representation=representation)
+            limiter = RateLimiter(
+                client,
+                Limit(10, 1_000),
+                region=region,
+                prefix=engine.prefix,
+                representation=representation,
+                on_store_failure="closed",
+            )
             seen = {}
             while (usage := limiter.peek("a")).now_ms <= region.warm_at_ms:
                 seen[usage.now_ms] = usage.limit

@@ -73,7 +73,9 @@ class Sync:
 
     def __init__(self, own: Engine, overall: Engine, **settings: Any) -> None:
         self.clients = (own.client(), overall.client(socket_timeout=0.3))
-        self.limiter = RateLimiter(self.clients[0], Limit(2, 600_000), global_client=self.clients[1], **settings)
+        self.limiter = RateLimiter(
+            self.clients[0], Limit(2, 600_000), global_client=self.clients[1], **settings, on_store_failure="closed"
+        )
 
     def acquire(self) -> Any:
         """Ask."""
@@ -92,7 +94,9 @@ class Async:
     def __init__(self, own: Engine, overall: Engine, **settings: Any) -> None:
         self.runner = asyncio.Runner()
         self.clients = (own.async_client(), overall.async_client(socket_timeout=0.3))
-        self.limiter = AsyncRateLimiter(self.clients[0], Limit(2, 600_000), global_client=self.clients[1], **settings)
+        self.limiter = AsyncRateLimiter(
+            self.clients[0], Limit(2, 600_000), global_client=self.clients[1], **settings, on_store_failure="closed"
+        )
 
     def acquire(self) -> Any:
         """Ask."""
@@ -144,7 +148,11 @@ def test_a_degraded_decision_is_logged(two_engines: tuple[Engine, Engine], caplo
     caplog.set_level(logging.WARNING, logger="redstep")
     with redis.Redis(unix_socket_path="/nonexistent/socket") as nowhere:
         limiter = RateLimiter(
-            two_engines[0].client(), Limit(1, 600_000), global_limits=Limit(1, 600_000), global_client=nowhere
+            two_engines[0].client(),
+            Limit(1, 600_000),
+            global_limits=Limit(1, 600_000),
+            global_client=nowhere,
+            on_store_failure="closed",
         )
         assert told(limiter.acquire("user:7")) == (True, False, False)
         assert told(limiter.acquire("user:7")) == (False, False, True)
@@ -158,7 +166,9 @@ def test_corrupt_global_state_and_an_exhausted_pool_leave_the_local_decision(two
     own, overall = two_engines
     pool: Any = redis.BlockingConnectionPool.from_url(f"unix://{overall.address}", max_connections=1, timeout=0.05)
     client = redis.Redis(connection_pool=pool)
-    limiter = RateLimiter(own.client(), Limit(1, 600_000), global_limits=Limit(9, 600_000), global_client=client)
+    limiter = RateLimiter(
+        own.client(), Limit(1, 600_000), global_limits=Limit(9, 600_000), global_client=client, on_store_failure="closed"
+    )
     client.hset("redstep:rate-limiter-global:{a}:600000:packed", "x", "1")
     assert told(limiter.acquire("a")) == (True, False, False)
     assert told(limiter.acquire("a")) == (False, False, True)
@@ -173,7 +183,7 @@ def test_corrupt_global_state_and_an_exhausted_pool_leave_the_local_decision(two
 def test_an_identity_and_a_global_limit_exclude_each_other(two_engines: tuple[Engine, Engine]) -> None:
     """Two logs cannot admit an identity just once, so it is a misuse to try; nothing is charged."""
     settings: dict[str, Any] = {"global_limits": Limit(2, 600_000), "representation": "zset"}
-    limiter = RateLimiter(two_engines[0].client(), Limit(5, 600_000), **settings)
+    limiter = RateLimiter(two_engines[0].client(), Limit(5, 600_000), **settings, on_store_failure="closed")
     with pytest.raises(Misuse) as raised:
         limiter.acquire("a", request_id="x")
     assert raised.value.argument == "request_id"
@@ -184,7 +194,14 @@ def test_regions_of_one_deployment_have_logs_of_their_own_and_share_the_global_o
     """RL-11: regions of one deployment admit one each, and one for all of them, whatever their prefixes."""
     client, one = engine_named("valkey9").client(), Limit(1, 600_000)
     regions = [
-        RateLimiter(client, one, global_limits=one, region=start_region(client, name, cold_ms=0), prefix=prefix)
+        RateLimiter(
+            client,
+            one,
+            global_limits=one,
+            region=start_region(client, name, cold_ms=0),
+            prefix=prefix,
+            on_store_failure="closed",
+        )
         for name, prefix in (("east", "a:"), ("west", "a:"), ("north", "b:"))
     ]
     assert sum(limiter.acquire("x").allowed for limiter in regions for _ in range(4)) == 4
@@ -192,7 +209,9 @@ def test_regions_of_one_deployment_have_logs_of_their_own_and_share_the_global_o
 
 def test_a_cost_above_the_global_limit_is_the_regions_alone_to_decide(two_engines: tuple[Engine, Engine]) -> None:
     """What the global limit could never admit is not asked of it: the region's denial stands, and is not degraded."""
-    limiter = RateLimiter(two_engines[0].client(), Limit(5, 600_000), global_limits=Limit(2, 600_000))
+    limiter = RateLimiter(
+        two_engines[0].client(), Limit(5, 600_000), global_limits=Limit(2, 600_000), on_store_failure="closed"
+    )
     assert limiter.acquire("a", 4).allowed
     assert told(limiter.acquire("a", 3)) == (False, False, False)
     assert told(limiter.acquire("a", 2)) == (True, True, False)
@@ -211,5 +230,5 @@ def test_a_cost_above_the_global_limit_is_the_regions_alone_to_decide(two_engine
 def test_what_a_region_is_made_with_is_checked(argument: str, settings: dict[str, Any]) -> None:
     """A bad argument is named, before anything is sent."""
     with pytest.raises(Misuse) as raised:
-        RateLimiter(redis.Redis(), Limit(5, 10), **settings)
+        RateLimiter(redis.Redis(), Limit(5, 10), **settings, on_store_failure="closed")
     assert raised.value.argument == argument

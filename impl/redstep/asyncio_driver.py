@@ -1,4 +1,8 @@
-"""The asyncio driver: carries out the wishes of a protocol under an event loop, against a `redis.asyncio.Redis`."""
+"""
+The asyncio driver: carries out the wishes of a protocol under an event loop, against a `redis.asyncio.Redis`.
+
+A protocol that never asks a store, such as the local circuit breaker's, needs no more than an `AsyncRunner`.
+"""
 
 import asyncio
 import contextlib
@@ -8,25 +12,29 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar, cast
+from weakref import WeakSet
 
 import redis.asyncio
 from redis.exceptions import NoScriptError
 
 from redstep.driving import (
     COMPENSATION_MAX_MS,
+    Clock,
+    Draw,
+    Overtaken,
     Raised,
     Returned,
     Run,
     Words,
     after_sending,
-    at_once,
     before_sending,
     checked_client,
     checked_clock,
     command,
     never_retrying,
+    sources,
 )
-from redstep.errors import RedstepError
+from redstep.errors import RedstepError, Unavailable
 from redstep.scripts import Script
 from redstep.wishes import (
     Announce,
@@ -42,47 +50,14 @@ T = TypeVar("T")
 log = logging.getLogger("redstep")
 
 
-class AsyncDriver:
-    """Runs protocols against a store; safe to share between the tasks of one event loop.
+class AsyncRunner:
+    """Runs protocols that need no store; safe to share between the tasks of one event loop.
 
-    `clock` is what placeholders for now are filled with, in ms; None leaves it to the engine, which is what services want.
-    `elsewhere` are the clients of other stores that requests may be for; a store without one is where the first client is.
+    `clock` is this process's, monotonic, in ms; `draw` draws an integer from the least to the most. Both are for tests.
     """
 
-    def __init__(
-        self,
-        client: redis.asyncio.Redis,
-        *,
-        clock: Callable[[], int] | None = None,
-        elsewhere: Mapping[Store, redis.asyncio.Redis] | None = None,
-    ) -> None:
-        checked_client("client", client, redis.asyncio.Redis)
-        self._elsewhere = {
-            store: AsyncDriver(checked_client(f"{store.value}_client", other, redis.asyncio.Redis), clock=clock)
-            for store, other in (elsewhere or {}).items()
-        }
-        self._clock = checked_clock(clock)
-        self._pool = never_retrying(client.connection_pool)
-        self._owns_pool = self._pool is not client.connection_pool
-        self._talking: set[asyncio.Task[Any]] = set()
-        """Conversations with the store that may be broken off."""
-
-    async def close(self) -> None:
-        """Close the connections that this driver opened; the caller's stay."""
-        if self._owns_pool:
-            await self._pool.disconnect()
-        for driver in self._elsewhere.values():
-            await driver.close()
-
-    async def load(self, scripts: Sequence[Script]) -> None:
-        """Put scripts into the engine ahead of time, and elsewhere if that can be. Raises Unavailable, ServiceOverloaded."""
-        for script in scripts:
-            await self._apart(self._load(script))
-        for store, driver in self._elsewhere.items():
-            try:
-                await driver.load(scripts)
-            except RedstepError as error:
-                log.warning("the %s store has no scripts yet: %s", store.value, error)
+    def __init__(self, *, clock: Clock | None = None, draw: Draw | None = None) -> None:
+        self._sources = sources(clock, draw)
 
     async def run(self, protocol: Protocol[T]) -> T:
         """Carry a protocol through to its result, or raise what it raises."""
@@ -116,8 +91,8 @@ class AsyncDriver:
 
     async def _carry_out(self, wish: Wish) -> object:
         match wish:
-            case CallScript(store=store):
-                return await self._elsewhere.get(store, self).call_script(wish)
+            case CallScript():
+                return await self._execute(wish)
             case Sleep(ms):
                 await asyncio.sleep(ms / 1000)
             case RunWork(work):
@@ -125,7 +100,7 @@ class AsyncDriver:
             case Announce(listeners, event):
                 await self._announce(listeners, event)
             case _:
-                return at_once(wish)
+                return self._sources.at_once(wish)
         return None
 
     async def _announce(self, listeners: tuple[Callable[[Any], Any], ...], event: object) -> None:
@@ -135,18 +110,77 @@ class AsyncDriver:
             except Exception:
                 log.exception("a listener failed on %r", event)
 
+    async def _execute(self, request: CallScript) -> object:
+        raise Unavailable(f"there is no store to run {request.script.name}", definite=True)
+
+
+class AsyncDriver(AsyncRunner):
+    """Runs protocols against a store; safe to share between the tasks of one event loop.
+
+    `clock` is what placeholders for now are filled with, in ms; None leaves it to the engine, which is what services want.
+    `draw` is for tests, as of an AsyncRunner.
+    `elsewhere` are the clients of other stores that requests may be for; a store without one is where the first client is.
+    """
+
+    def __init__(
+        self,
+        client: redis.asyncio.Redis,
+        *,
+        clock: Clock | None = None,
+        draw: Draw | None = None,
+        elsewhere: Mapping[Store, redis.asyncio.Redis] | None = None,
+    ) -> None:
+        super().__init__(draw=draw)
+        checked_client("client", client, redis.asyncio.Redis)
+        self._elsewhere = {
+            store: AsyncDriver(checked_client(f"{store.value}_client", other, redis.asyncio.Redis), clock=clock)
+            for store, other in (elsewhere or {}).items()
+        }
+        self._clock = checked_clock(clock)
+        self._pool = never_retrying(client.connection_pool)
+        self._owns_pool = self._pool is not client.connection_pool
+        self._talking: set[asyncio.Task[Any]] = set()
+        """Conversations with the store that may be broken off."""
+        self._finishing = WeakSet[asyncio.Task[Any]]()
+        """Those that have begun to send what `finishes`."""
+
+    async def close(self) -> None:
+        """Close the connections that this driver opened; the caller's stay."""
+        if self._owns_pool:
+            await self._pool.disconnect()
+        for driver in self._elsewhere.values():
+            await driver.close()
+
+    async def load(self, scripts: Sequence[Script]) -> None:
+        """Put scripts into the engine ahead of time, and elsewhere if that can be. Raises Unavailable, ServiceOverloaded."""
+        for script in scripts:
+            await self._apart(self._load(script))
+        for store, driver in self._elsewhere.items():
+            try:
+                await driver.load(scripts)
+            except RedstepError as error:
+                log.warning("the %s store has no scripts yet: %s", store.value, error)
+
+    async def _execute(self, request: CallScript) -> object:
+        return await self._elsewhere.get(request.store, self).call_script(request)
+
     async def _apart(self, conversation: Coroutine[Any, Any, object]) -> object:
         """Let a conversation with the store take place in a task of its own.
 
         A cancellation of the caller's breaks it off, but once only, and not while the connection is given back: redis-py's
-        pools would leak it. The caller goes on when the conversation has ended and left nothing behind.
+        pools would leak it. The caller goes on when the conversation has ended and left nothing behind. One that is
+        to finish is broken off only if it takes too long; else what it comes to is raised, as Overtaken.
         """
         task = asyncio.create_task(conversation)
         self._talking.add(task)
         task.add_done_callback(self._ended)
         try:
             await asyncio.wait({task})
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancellation:
+            if task in self._finishing:
+                await _patiently(task)
+                if task.done() and not task.cancelled() and task.exception() is None:
+                    raise Overtaken(task.result(), cancellation) from None
             if task in self._talking:
                 task.cancel()
             await _patiently(task)
@@ -171,6 +205,8 @@ class AsyncDriver:
 
     async def _call(self, request: CallScript) -> object:
         connection = await self._connection()
+        if request.finishes:
+            self._finishing.add(_this_task())
         try:
             now_ms = self._clock() if self._clock else None
             try:
@@ -202,7 +238,7 @@ class AsyncDriver:
             raise
 
     async def _release(self, connection: Any) -> None:
-        self._talking.discard(cast("asyncio.Task[Any]", asyncio.current_task()))
+        self._talking.discard(_this_task())
         await self._pool.release(connection)
 
 
@@ -214,10 +250,13 @@ async def _patiently(task: asyncio.Task[Any]) -> None:
             await asyncio.wait({task}, timeout=left_s)
 
 
+def _this_task() -> asyncio.Task[Any]:
+    return cast("asyncio.Task[Any]", asyncio.current_task())
+
+
 def _heed_cancellation() -> None:
     """Raise a cancellation of this task that was swallowed: `asyncio.wait_for`, which redis-py uses, may before Python 3.12."""
-    task = asyncio.current_task()
-    if task and task.cancelling():
+    if _this_task().cancelling():
         raise asyncio.CancelledError
 
 

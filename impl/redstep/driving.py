@@ -8,6 +8,7 @@ every error that the engine itself replies, is definite. So drivers take a conne
 import contextlib
 import queue
 import random
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -25,12 +26,14 @@ from redis.exceptions import (
 )
 
 from redstep.errors import Corrupt, Misuse, RedstepError, ServiceOverloaded, Unavailable
-from redstep.wishes import NOW, CallScript, DrawBytes, DrawInteger, Protocol, ReadClock, Sleep, Wish
+from redstep.wishes import NOW, CallScript, DrawBytes, DrawInteger, GoOn, Protocol, ReadClock, Sleep, Wish
 
 T = TypeVar("T")
 Client = TypeVar("Client", redis.Redis, redis.asyncio.Redis)
 Clock = Callable[[], int]
 """Tells the time, in ms."""
+Draw = Callable[[int, int], int]
+"""Draws an integer from the least to the most, both included."""
 Pool = TypeVar("Pool", bound=Any)
 Words = tuple[str | bytes | int, ...]
 """A command, as it is sent."""
@@ -54,6 +57,15 @@ class Raised:
     error: BaseException
 
 
+class Overtaken(BaseException):
+    """A wish came to a value, but a cancellation came first, and waited."""
+
+    def __init__(self, value: object, cancellation: BaseException) -> None:
+        super().__init__()
+        self.value = value
+        self.cancellation = cancellation
+
+
 class Interrupted(BaseException):
     """What a protocol sees of a GeneratorExit, which itself would close the generators that the protocol delegates to."""
 
@@ -68,6 +80,7 @@ class Run(Generic[T]):
         """What it waits for; None when it has ended."""
         self.interruption: BaseException | None = None
         """The cancellation that was thrown in. Wishes after it are compensation."""
+        self._stop: StopIteration | None = None
         self._go_on(lambda: next(protocol))
 
     def feed(self, outcome: Returned | Raised) -> None:
@@ -75,10 +88,21 @@ class Run(Generic[T]):
         if isinstance(outcome, Returned):
             self._go_on(lambda: self._protocol.send(outcome.value))
             return
+        if isinstance(outcome.error, Overtaken):
+            self._overtake(outcome.error)
+            return
         error = Interrupted() if isinstance(outcome.error, GeneratorExit) else outcome.error
+        if isinstance(error, StopIteration):
+            self._stop = error
         if not isinstance(error, Exception):
             self.interruption = self.interruption or outcome.error
         self._go_on(lambda: self._protocol.throw(error))
+
+    def _overtake(self, late: Overtaken) -> None:
+        self._go_on(lambda: self._protocol.send(late.value))
+        self.interruption = self.interruption or late.cancellation
+        if self.wish is not None:
+            self.feed(Raised(late.cancellation))
 
     def abandon(self) -> None:
         """End a protocol whose compensation took too long."""
@@ -102,19 +126,37 @@ class Run(Generic[T]):
             self.wish = move()
         except StopIteration as ended:
             self.wish, self._result = None, Returned(ended.value)
+        except RuntimeError as error:  # a StopIteration that leaves a generator is turned into the cause of one
+            self.wish, self._result = None, Raised(self._stop if self._stop and error.__cause__ is self._stop else error)
         except BaseException as error:  # noqa: BLE001  whatever it is, result() raises it again
             self.wish, self._result = None, Raised(error)
 
 
-def at_once(wish: ReadClock | DrawInteger | DrawBytes) -> object:
-    """Carry out a wish that nobody has to wait for."""
-    match wish:
-        case ReadClock():
-            return time.monotonic_ns() // 1_000_000
-        case DrawInteger(least, most):
-            return random.randint(least, most)  # noqa: S311  jitter is no secret
-        case DrawBytes(size):
-            return secrets.token_bytes(size)
+def monotonic_ms() -> int:
+    """Tell the time of this process."""
+    return time.monotonic_ns() // 1_000_000
+
+
+@frozen(kw_only=True)
+class Sources:
+    """What this process has of its own: a clock and chance."""
+
+    clock: Clock
+    """Monotonic, in ms."""
+    draw: Draw
+    """For jitter, which is no secret."""
+
+    def at_once(self, wish: ReadClock | DrawInteger | DrawBytes | GoOn) -> object:
+        """Carry out a wish that nobody has to wait for."""
+        match wish:
+            case ReadClock():
+                return self.clock()
+            case DrawInteger(least, most):
+                return self.draw(least, most)
+            case DrawBytes(size):
+                return secrets.token_bytes(size)
+            case GoOn():
+                return None
 
 
 def command(request: CallScript, how: str, now_ms: int | None) -> Words:
@@ -161,8 +203,20 @@ def replied(error: RedisError) -> RedstepError:
         return Corrupt(f"{detail} does not hold what this guard keeps there")
     if kind == "EARG":
         return Misuse(detail, "was refused by the script")
-    code = f"{error.status_code} " if error.status_code else ""
-    return Unavailable(f"the store refused: {code}{error}", definite=True)
+    prefix = f"{error.status_code} " if error.status_code else ""
+    return Unavailable(f"the store refused: {prefix}{error}", definite=True, code=code(error))
+
+
+CODE = re.compile(
+    r"^(?:ERR .*?@user_script: ?\d+: -?|Command # \d+ .*? of pipeline caused error: )?(?P<code>[A-Z]{2,})\b", re.DOTALL
+)
+"""Where an error holds its code: first in its text, but for scripts of Redis 6 and for redis-py's pipelines."""
+
+
+def code(error: RedisError) -> str | None:
+    """Return the code of an error reply, such as OOM; redis-py takes some from their texts and leaves others there."""
+    found = None if error.status_code else CODE.match(str(error))
+    return found["code"] if found else error.status_code
 
 
 CLUSTERS = (redis.cluster.RedisCluster, redis.asyncio.RedisCluster)
@@ -187,6 +241,15 @@ def checked_clock(clock: Clock | None) -> Clock | None:
     if clock is not None and not callable(clock):
         raise Misuse("clock", f"must be a function that returns ms, or None for the engine's own, not a {type(clock).__name__}")
     return clock
+
+
+def sources(clock: Clock | None = None, draw: Draw | None = None) -> Sources:
+    """Return where times and draws come from; None for this process's own. Raises Misuse."""
+    if clock is not None and not callable(clock):
+        raise Misuse("clock", f"must be a function that returns ms, or None, not a {type(clock).__name__}")
+    if draw is not None and not callable(draw):
+        raise Misuse("draw", f"must be a function of the least and the most integer, or None, not a {type(draw).__name__}")
+    return Sources(clock=clock or monotonic_ms, draw=draw or random.randint)
 
 
 POOL_SETTINGS = (

@@ -1,5 +1,7 @@
 """What the protocols of all guards share: sending a request, again if that is safe, and reading its reply."""
 
+from typing import Any
+
 from redstep.errors import ServiceOverloaded, Unavailable, UnexpectedReply
 from redstep.wishes import CallScript, Protocol
 
@@ -20,7 +22,7 @@ def send(request: CallScript) -> Protocol[list[int | bytes]]:
         except Unavailable as error:
             maybe_executed = maybe_executed or not error.definite
             if error.definite or not resends_left:
-                raise Unavailable(error.problem, definite=not maybe_executed) from error
+                raise Unavailable(error.problem, definite=not maybe_executed, code=error.code) from error
         except ServiceOverloaded as error:
             if not maybe_executed:
                 raise
@@ -28,6 +30,17 @@ def send(request: CallScript) -> Protocol[list[int | bytes]]:
         else:
             return reply
         resends_left -= 1
+
+
+def words(reply: list[int | bytes], *kinds: type) -> list[Any]:
+    """Read a reply of so many integers and strings, each where it belongs; strings are given as str.
+
+    Raises UnexpectedReply if it is anything else.
+    """
+    read = [each.decode("utf-8", "replace") if isinstance(each, bytes) else each for each in reply]
+    if [type(each) for each in read] != list(kinds):
+        raise UnexpectedReply(f"a script answered {reply!r} where {', '.join(kind.__name__ for kind in kinds)} belong")
+    return read
 
 
 def integers(reply: list[int | bytes], arity: int) -> list[int]:

@@ -119,7 +119,8 @@ class Decision:
     from_global: bool = False
     """Whether the global limit admitted what the region's own had denied."""
     degraded: bool = False
-    """Whether the global limit should have been asked and could not be: this is the region's own denial."""
+    """Whether a store should have been asked and could not be. Of a denial, the global one: this is the region's own. Of an
+    admission, the region's: it was not counted, and the numbers beside it say nothing."""
     cached: bool = False
     """Whether this repeats an earlier denial without asking the engine again."""
 
@@ -195,6 +196,10 @@ class Policy:
     def warm_at_ms(self) -> int:
         """The first instant at which whole limits hold."""
         return self.region.warm_at_ms if self.region else 0
+
+    def uncounted(self) -> Decision:
+        """The admission that stands for the store's decision when a limiter fails open."""
+        return Decision(True, 0, self.limits[0].limit, 0, 0, 0, 0, degraded=True)
 
     @property
     def limit_args(self) -> tuple[int, ...]:

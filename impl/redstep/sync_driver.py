@@ -1,4 +1,8 @@
-"""The synchronous driver: carries out the wishes of a protocol on a thread of the caller's, against a `redis.Redis`."""
+"""
+The synchronous driver: carries out the wishes of a protocol on a thread of the caller's, against a `redis.Redis`.
+
+A protocol that never asks a store, such as the local circuit breaker's, needs no more than a `SyncRunner`.
+"""
 
 import logging
 import sys
@@ -11,20 +15,22 @@ from redis.exceptions import NoScriptError
 
 from redstep.driving import (
     COMPENSATION_MAX_MS,
+    Clock,
+    Draw,
     Raised,
     Returned,
     Run,
     Words,
     after_sending,
-    at_once,
     before_sending,
     checked_client,
     checked_clock,
     command,
     never_retrying,
+    sources,
     within,
 )
-from redstep.errors import RedstepError
+from redstep.errors import RedstepError, Unavailable
 from redstep.scripts import Script
 from redstep.wishes import (
     Announce,
@@ -40,10 +46,68 @@ T = TypeVar("T")
 log = logging.getLogger("redstep")
 
 
-class SyncDriver:
+class SyncRunner:
+    """Runs protocols that need no store; safe to share between threads.
+
+    `clock` is this process's, monotonic, in ms; `draw` draws an integer from the least to the most. Both are for tests.
+    """
+
+    def __init__(self, *, clock: Clock | None = None, draw: Draw | None = None) -> None:
+        self._sources = sources(clock, draw)
+
+    def run(self, protocol: Protocol[T]) -> T:
+        """Carry a protocol through to its result, or raise what it raises."""
+        run = Run(protocol)
+        while run.wish is not None and run.interruption is None:
+            run.feed(self._outcome(run.wish))
+        self._compensate(run)
+        return run.result()
+
+    def _compensate(self, run: Run[Any]) -> None:
+        deadline = time.monotonic() + COMPENSATION_MAX_MS / 1000
+        while run.wish is not None:
+            left_ms = int((deadline - time.monotonic()) * 1000)
+            if left_ms <= 0:
+                run.abandon()
+            else:
+                run.feed(self._outcome(within(run.wish, left_ms)))
+
+    def _outcome(self, wish: Wish) -> Returned | Raised:
+        try:
+            return Returned(self._carry_out(wish))
+        except BaseException as error:  # noqa: BLE001  interruptions are outcomes too
+            return Raised(error)
+
+    def _carry_out(self, wish: Wish) -> object:
+        match wish:
+            case CallScript():
+                return self._execute(wish)
+            case Sleep(ms):
+                time.sleep(ms / 1000)
+            case RunWork(work):
+                return work()
+            case Announce(listeners, event):
+                self._announce(listeners, event)
+            case _:
+                return self._sources.at_once(wish)
+        return None
+
+    def _announce(self, listeners: tuple[Callable[[Any], Any], ...], event: object) -> None:
+        for listener in listeners:
+            try:
+                listener(event)
+            except Exception:
+                log.exception("a listener failed on %r", event)
+
+    def _execute(self, request: CallScript) -> object:
+        raise Unavailable(f"there is no store to run {request.script.name}", definite=True)
+
+
+class SyncDriver(SyncRunner):
     """Runs protocols against a store; safe to share between threads.
 
     `clock` is what placeholders for now are filled with, in ms; None leaves it to the engine, which is what services want.
+    `draw` is for tests, as of a SyncRunner.
     `elsewhere` are the clients of other stores that requests may be for; a store without one is where the first client is.
     """
 
@@ -51,9 +115,11 @@ class SyncDriver:
         self,
         client: redis.Redis,
         *,
-        clock: Callable[[], int] | None = None,
+        clock: Clock | None = None,
+        draw: Draw | None = None,
         elsewhere: Mapping[Store, redis.Redis] | None = None,
     ) -> None:
+        super().__init__(draw=draw)
         checked_client("client", client, redis.Redis)
         self._elsewhere = {
             store: SyncDriver(checked_client(f"{store.value}_client", other, redis.Redis), clock=clock)
@@ -84,49 +150,8 @@ class SyncDriver:
             except RedstepError as error:
                 log.warning("the %s store has no scripts yet: %s", store.value, error)
 
-    def run(self, protocol: Protocol[T]) -> T:
-        """Carry a protocol through to its result, or raise what it raises."""
-        run = Run(protocol)
-        while run.wish is not None and run.interruption is None:
-            run.feed(self._outcome(run.wish))
-        self._compensate(run)
-        return run.result()
-
-    def _compensate(self, run: Run[Any]) -> None:
-        deadline = time.monotonic() + COMPENSATION_MAX_MS / 1000
-        while run.wish is not None:
-            left_ms = int((deadline - time.monotonic()) * 1000)
-            if left_ms <= 0:
-                run.abandon()
-            else:
-                run.feed(self._outcome(within(run.wish, left_ms)))
-
-    def _outcome(self, wish: Wish) -> Returned | Raised:
-        try:
-            return Returned(self._carry_out(wish))
-        except BaseException as error:  # noqa: BLE001  interruptions are outcomes too
-            return Raised(error)
-
-    def _carry_out(self, wish: Wish) -> object:
-        match wish:
-            case CallScript(store=store):
-                return self._elsewhere.get(store, self).call_script(wish)
-            case Sleep(ms):
-                time.sleep(ms / 1000)
-            case RunWork(work):
-                return work()
-            case Announce(listeners, event):
-                self._announce(listeners, event)
-            case _:
-                return at_once(wish)
-        return None
-
-    def _announce(self, listeners: tuple[Callable[[Any], Any], ...], event: object) -> None:
-        for listener in listeners:
-            try:
-                listener(event)
-            except Exception:
-                log.exception("a listener failed on %r", event)
+    def _execute(self, request: CallScript) -> object:
+        return self._elsewhere.get(request.store, self).call_script(request)
 
     def call_script(self, request: CallScript) -> object:
         """Have a script executed here. Raises Unavailable, Corrupt, ServiceOverloaded."""

@@ -62,6 +62,9 @@ class CallScript:
     args: tuple[Argument, ...]
     idempotent: bool
     """Whether the same request may be sent again when it is unknown whether it was executed."""
+    finishes: bool = False
+    """Whether a cancellation waits for its reply, within a bounded time, and is thrown in at the wish after it: for what gives
+    something that must be given back. A thread can't wait so: there, the reply is lost."""
     lane: Lane = Lane.ORDINARY
     store: Store = Store.HOME
 
@@ -108,7 +111,12 @@ class Announce:
     event: object
 
 
-Wish = CallScript | Sleep | ReadClock | DrawInteger | DrawBytes | RunWork | Announce
+@frozen
+class GoOn:
+    """Go on, unless cancelled meanwhile. Comes to None."""
+
+
+Wish = CallScript | Sleep | ReadClock | DrawInteger | DrawBytes | RunWork | Announce | GoOn
 
 T = TypeVar("T")
 Protocol = Generator[Wish, Any, T]

@@ -7,6 +7,7 @@ Exit codes: 0 all holds; 1 a rule is broken; 2 misuse, or no engine; 3 vacuous, 
 
 import importlib
 import json
+import logging
 import math
 import sys
 import traceback
@@ -78,6 +79,7 @@ def console(*, to_stderr: bool = False) -> Console:
 @click.version_option(package_name="redstep")
 def cli() -> None:
     """Hold an implementation of a guard against its executable specification."""
+    logging.getLogger("redstep").addHandler(logging.NullHandler())  # what it would log of the faults done to it is no news
 
 
 @frozen

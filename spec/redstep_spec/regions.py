@@ -28,7 +28,7 @@ from redstep_spec.delivery import Fate, Outcome, Replied, deliver
 
 
 @frozen(kw_only=True)
-class Acquire:
+class RegionalAcquire:
     """A call in a region; `overall` is the same call under the global limits, at the time of the deployment that all share."""
 
     region: str
@@ -77,7 +77,7 @@ class Decision:
     because: tuple[str, ...] = field(eq=False, default=("RL-10",))
 
 
-def acquire(state: State, call: Acquire, fates: Sequence[Fate]) -> tuple[State, Decision | Misuse]:
+def acquire(state: State, call: RegionalAcquire, fates: Sequence[Fate]) -> tuple[State, Decision | Misuse]:
     """RL-10: a region decides alone whenever it can; `fates` are those of the attempts to ask the global limit."""
     if wrong := rl.misuse(call.own):
         return state, wrong

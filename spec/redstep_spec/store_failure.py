@@ -27,7 +27,7 @@ from redstep_spec.arguments import Misuse
 BREAKER = "store"
 
 
-class Policy(Enum):
+class OnFailure(Enum):
     """RL-12: what a limiter does when its store fails. It is chosen for each limiter."""
 
     FAIL_OPEN = "open"
@@ -51,11 +51,11 @@ class Store(Enum):
 
 
 @frozen(kw_only=True)
-class Acquire:
+class GuardedAcquire:
     """A call of a limiter behind a breaker."""
 
     own: rl.Acquire
-    policy: Policy
+    policy: OnFailure
     breaker: cb.Policy
     client_ms: int
     """The monotonic clock of the process: the breaker's time, as `own.now_ms` is the store's."""
@@ -96,10 +96,8 @@ class NotDecided:
 
 Reply = Decision | NotDecided | Misuse
 
-DEGRADED = Decision(allowed=True, degraded=True, because=("RL-12",))
 
-
-def acquire(state: State, call: Acquire, store: Store) -> tuple[State, Reply]:
+def acquire(state: State, call: GuardedAcquire, store: Store) -> tuple[State, Reply]:
     """RL-12: through the breaker to the store, if it lets the call through; the impossible reaches neither (RL-6)."""
     if wrong := rl.misuse(call.own):
         return state, wrong
@@ -120,12 +118,14 @@ def acquire(state: State, call: Acquire, store: Store) -> tuple[State, Reply]:
     return State(cb.report(state.breaker, report)[0], logs), reply
 
 
-def asked(logs: rl.Logs, call: Acquire, store: Store) -> tuple[rl.Logs, Decision | NotDecided]:
+def asked(logs: rl.Logs, call: GuardedAcquire, store: Store) -> tuple[rl.Logs, Decision | NotDecided]:
     """What the store, or the way to it, makes of a call."""
     after, own = rl.acquire(logs, call.own)
     if store is Store.HAS_NO_CONNECTION:
         return logs, NotDecided(error="overloaded", definite=True, because=("RL-13", "RL-16"))
-    if store is Store.FAILS or (store is Store.IS_FULL and own.allowed):
+    if store is Store.IS_FULL and own.allowed:
+        return logs, failed(call.policy, definite=True, because=("RL-17", "RL-12"))
+    if store is Store.FAILS:
         return logs, failed(call.policy, definite=True)
     if store is Store.LOSES_THE_REPLY:
         return after, failed(call.policy, definite=False)
@@ -138,11 +138,11 @@ def asked(logs: rl.Logs, call: Acquire, store: Store) -> tuple[rl.Logs, Decision
     )
 
 
-def failed(policy: Policy, *, definite: bool) -> Decision | NotDecided:
+def failed(policy: OnFailure, *, definite: bool, because: tuple[str, ...] = ("RL-12",)) -> Decision | NotDecided:
     """RL-12: the policy decides what the store did not."""
-    if policy is Policy.FAIL_OPEN:
-        return DEGRADED
-    return NotDecided(error="unavailable", definite=definite, because=("RL-12", "RL-16"))
+    if policy is OnFailure.FAIL_OPEN:
+        return Decision(allowed=True, degraded=True, because=because)
+    return NotDecided(error="unavailable", definite=definite, because=(*because, "RL-16"))
 
 
 def lesson(reply: Decision | NotDecided, store: Store) -> cb.Outcome:

@@ -9,6 +9,7 @@ The two drivers before a real engine: what is sent and how often, what an error 
     test_interruptions    CM-10          an interruption is compensated, and goes on
     test_threads          CM-10          of the sync driver alone
     test_cancellation     CM-10          of the asyncio driver, at every turn of the loop and wherever a protocol waits
+    test_finishing        CM-10          what an interruption waits for
     test_tasks            CM-10          of the asyncio driver, among other tasks
     test_planted_faults                  a driver with a fault fails one of the tests above
 

@@ -161,12 +161,12 @@ def test_a_limiter_closes_its_own_connections_at_the_end_of_its_block(stage: Sta
     """`with` and `async with` do what `close` does."""
 
     def use() -> None:
-        with RateLimiter(client, Limit(5, 1_000)) as limiter:
+        with RateLimiter(client, Limit(5, 1_000), on_store_failure="closed") as limiter:
             assert limiter.acquire("user").allowed
             assert connections_named(stage, "mine") == 1
 
     async def use_async() -> None:
-        async with AsyncRateLimiter(client, Limit(5, 1_000)) as limiter:
+        async with AsyncRateLimiter(client, Limit(5, 1_000), on_store_failure="closed") as limiter:
             assert (await limiter.acquire("user")).allowed
             assert connections_named(stage, "mine") == 1
 

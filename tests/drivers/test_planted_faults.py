@@ -21,6 +21,7 @@ from . import test_cancellation as cancellation
 from . import test_clients as clients
 from . import test_connections as connections
 from . import test_delivery as delivery
+from . import test_finishing as finishing
 from . import test_interruptions as interruptions
 from . import test_refusals as refusals
 from . import test_tasks as tasks
@@ -213,6 +214,31 @@ FAULTS = [
         asyncio=(("self._apart(self._call(request))", "self._call(request)"),),
         caught_by=cancellation.test_a_cancellation_is_thrown_in_wherever_the_protocol_waits,
         arguments=(cancellation.release, 3),
+    ),
+    Fault(
+        name="a request that finishes is broken off",
+        rule="CM-10",
+        asyncio=(("if task in self._finishing:", "if not task:"),),
+        caught_by=finishing.test_what_was_taken_is_known_whenever_the_caller_is_cancelled,
+        arguments=(1,),
+    ),
+    Fault(
+        name="a reply that came before the cancellation is dropped",
+        rule="CM-10",
+        asyncio=(("if task in self._finishing:", "if task in self._finishing and not task.done():"),),
+        caught_by=finishing.test_a_reply_that_came_first_is_not_lost,
+    ),
+    Fault(
+        name="the wish after a cancellation is carried out",
+        rule="CM-10",
+        shared=(("self.feed(Raised(late.cancellation))", "pass"),),
+        caught_by=finishing.test_the_cancellation_comes_at_the_next_wish,
+    ),
+    Fault(
+        name="a StopIteration is changed on its way",
+        rule="CB-12",
+        shared=(("if self._stop and error.__cause__", "if not self._stop and error.__cause__"),),
+        caught_by=wishes.test_work_may_raise_what_ends_a_generator,
     ),
     Fault(
         name="a swallowed cancellation is sent after all",

@@ -100,6 +100,7 @@ def test_a_refusal_is_definite(stage: Stage, reason: str) -> None:
             error = stage.failure(acquire(request_id=request_id), driver)
         assert error.definite is True
         assert code in str(error)
+        assert not code.isupper() or error.code == code
         assert "nothing was executed" in str(error)
         assert stage.charged() == charged
     assert stage.run(acquire(), driver).remaining == 99 - charged

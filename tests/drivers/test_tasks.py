@@ -67,7 +67,7 @@ def test_many_tasks_share_a_limiter(async_stage: Stage) -> None:
     """Together they are admitted to the limit and not beyond, though some are cancelled on the way."""
     client = async_stage.client(blocking=True, max_connections=4, timeout=None)
     limits = Limit(60, 3_600_000)
-    limiter = AsyncRateLimiter(client, limits, representation=ZSET)
+    limiter = AsyncRateLimiter(client, limits, representation=ZSET, on_store_failure="closed")
 
     async def play() -> list[Decision]:
         tasks = [asyncio.create_task(limiter.acquire("shared")) for _ in range(100)]

@@ -43,7 +43,7 @@ def test_control_c_in_the_midst_of_a_call(sync_stage: Stage) -> None:
 
 def test_many_threads_share_a_limiter(sync_stage: Stage) -> None:
     """Together they are admitted to the limit and not beyond, and each gets its own answers."""
-    limiter = RateLimiter(sync_stage.client(max_connections=8), Limit(60, 3_600_000))
+    limiter = RateLimiter(sync_stage.client(max_connections=8), Limit(60, 3_600_000), on_store_failure="closed")
     answers: queue.SimpleQueue[Decision] = queue.SimpleQueue()
 
     def work() -> None:
@@ -65,7 +65,7 @@ def test_many_threads_share_a_limiter(sync_stage: Stage) -> None:
 def test_a_forked_child_uses_the_same_limiter(sync_stage: Stage, kind: str) -> None:
     """It connects anew instead of talking into its parent's connection; both count on one log."""
     client = client_of(sync_stage, kind, cast("str", sync_stage.engine.address))
-    with RateLimiter(client, Limit(100, 3_600_000)) as limiter:
+    with RateLimiter(client, Limit(100, 3_600_000), on_store_failure="closed") as limiter:
         assert limiter.acquire("forked").remaining == 99
         fork = multiprocessing.get_context("fork")
         here, there = fork.Pipe()

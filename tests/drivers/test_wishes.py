@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from redstep.wishes import Announce, DrawBytes, DrawInteger, ReadClock, RunWork, Sleep
+from redstep.wishes import Announce, DrawBytes, DrawInteger, Protocol, ReadClock, RunWork, Sleep
 
 from .stage import AsyncStage, Stage, acquire, count, guarding, in_use, once
 
@@ -35,6 +35,32 @@ def test_works_own_error_reaches_the_caller_unchanged(stage: Stage) -> None:
     assert stage.run(guarding(RunWork(work), seen, count("n"))) == "swallowed"
     assert seen == [own]
     assert stage.counted("n") == 1
+
+
+def test_work_may_raise_what_ends_a_generator(sync_stage: Stage) -> None:
+    """A StopIteration reaches the caller as it is; so does an error that Python made of another one."""
+    own, made = StopIteration("mine"), RuntimeError("made of one")
+    made.__cause__ = StopIteration("another")
+
+    def work(error: Exception) -> None:
+        raise error
+
+    def passing(error: Exception) -> Protocol[None]:
+        """As real protocols do, it delegates, and goes on for a while before it raises the error again."""
+
+        def inner() -> Protocol[None]:
+            try:
+                yield RunWork(lambda: work(error))
+            except Exception:
+                yield ReadClock()
+                raise
+
+        yield from inner()
+
+    for error in (own, made):
+        with pytest.raises(type(error)) as caught:
+            sync_stage.run(passing(error))
+        assert caught.value is error
 
 
 def test_a_listeners_error_is_logged_and_goes_no_further(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:

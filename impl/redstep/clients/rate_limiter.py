@@ -1,7 +1,7 @@
 """
 The rate limiter as services use it, sync and asyncio.
 
-    limiter = RateLimiter(redis.Redis(), Limit(100, window_ms=60_000))
+    limiter = RateLimiter(redis.Redis(), Limit(100, window_ms=60_000), on_store_failure="open")
     decision = limiter.acquire("user:42")
     if not decision.allowed:
         ...  # try again in decision.retry_after_ms
@@ -17,8 +17,10 @@ import redis.asyncio
 
 from redstep import rate_limiter, regions
 from redstep.asyncio_driver import AsyncDriver
+from redstep.circuit_breaker import Policy
 from redstep.errors import Misuse
 from redstep.rate_limiter import PACKED, Decision, Limit, Region, Usage
+from redstep.store_failure import BREAKER
 from redstep.sync_driver import SyncDriver
 from redstep.wishes import Store
 
@@ -27,6 +29,8 @@ class RateLimiter:
     """Admits at most so much in any window, across all processes that share a Redis. Safe to share between threads.
 
     `limits`  one Limit, or several of different windows: a call is admitted by all of them or charged to none.
+    `on_store_failure`  "open" admits what the store did not decide, marked degraded; "closed" raises Unavailable.
+    `breaker`  the policy of the circuit breaker in front of each store; see `redstep.store_failure`.
     `global_limits`  are asked when the region's own deny: a call is admitted if they have room. See `redstep.regions`.
     `global_client`  for the deployment that all regions share; by default they are kept where the region's own are.
     `cache_denials`  repeats a denial for as long as it holds, without asking the engine; see `redstep.denials`.
@@ -43,6 +47,8 @@ class RateLimiter:
         client: redis.Redis,
         limits: Limit | Iterable[Limit],
         *,
+        on_store_failure: str,
+        breaker: Policy = BREAKER,
         global_limits: Limit | Iterable[Limit] | None = None,
         global_client: redis.Redis | None = None,
         cache_denials: bool = False,
@@ -58,6 +64,8 @@ class RateLimiter:
         self._driver = SyncDriver(client, clock=clock, elsewhere=elsewhere)
         self._regional = regions.plan(
             limits,
+            on_store_failure=on_store_failure,
+            breaker=breaker,
             global_limits=global_limits,
             global_client=global_client,
             cache_denials=cache_denials,
@@ -73,7 +81,7 @@ class RateLimiter:
 
     def peek(self, name: str) -> Usage:
         """Ask how much is left, without using any."""
-        return self._driver.run(rate_limiter.peek(self._regional.local, name))
+        return self._driver.run(regions.peek(self._regional, name))
 
     def reset(self, name: str) -> None:
         """Forget what was admitted under this name."""
@@ -102,6 +110,8 @@ class AsyncRateLimiter:
         client: redis.asyncio.Redis,
         limits: Limit | Iterable[Limit],
         *,
+        on_store_failure: str,
+        breaker: Policy = BREAKER,
         global_limits: Limit | Iterable[Limit] | None = None,
         global_client: redis.asyncio.Redis | None = None,
         cache_denials: bool = False,
@@ -117,6 +127,8 @@ class AsyncRateLimiter:
         self._driver = AsyncDriver(client, clock=clock, elsewhere=elsewhere)
         self._regional = regions.plan(
             limits,
+            on_store_failure=on_store_failure,
+            breaker=breaker,
             global_limits=global_limits,
             global_client=global_client,
             cache_denials=cache_denials,
@@ -132,7 +144,7 @@ class AsyncRateLimiter:
 
     async def peek(self, name: str) -> Usage:
         """Ask how much is left, without using any."""
-        return await self._driver.run(rate_limiter.peek(self._regional.local, name))
+        return await self._driver.run(regions.peek(self._regional, name))
 
     async def reset(self, name: str) -> None:
         """Forget what was admitted under this name."""

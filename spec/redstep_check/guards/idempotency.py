@@ -143,11 +143,11 @@ class IdempotencySession(Session[Move]):
     def _compare_answer(
         self, transition: Transition, answer: Answer, tested: tuple[str, ...], others: list[spec.Scope]
     ) -> None:
-        outcome = transition.outcome
-        if isinstance(outcome, Replied) and not isinstance(outcome.reply, Misuse):
-            rules = suspects(transition, answer, others)
+        outcome, decided = transition.outcome, DECIDED
+        if isinstance(outcome, Replied) and (rules := suspects(transition, answer, others)):
+            decided = DECIDED | {"fence"}
             outcome = Replied(evolve(outcome.reply, because=(*rules, *outcome.reply.because)))
-        compare(outcome, answer, tested, DECIDED)
+        compare(outcome, answer, tested, decided)
 
     def _note_written(self, transition: Transition, started_s: float, ended_s: float) -> None:
         scope, call = transition.call.scope, transition.call
@@ -213,16 +213,21 @@ def fate_rules(transition: Transition) -> tuple[str, ...]:
 
 
 def suspects(transition: Transition, answer: Answer, others: list[spec.Scope]) -> tuple[str, ...]:
-    """The rule that this very answer points to, when it differs: it may tell more than the reply that was expected."""
-    values = answer.values if isinstance(answer, Answered) else {}
-    fence = values.get("fence") if values.get("verdict") == "acquired" else None
-    match transition.reply, transition.seen:
-        case _, spec.Absent() if others and transition.before == spec.INITIAL:
+    """The rules that this very answer points to, if it differs: it may tell more than the reply that was expected."""
+    if not isinstance(answer, Answered):
+        return ()
+    fence = answer.values.get("fence") if answer.values.get("verdict") == "acquired" else None
+    match transition.reply, transition.before:
+        case _, spec.Absent() if others:
             return ("ID-9",)  # nothing is known of this scope: what is known must be of another
-        case spec.Replay(), _ if fence == 1:
+        case spec.Acquired(), _ if transition.dead:
+            return spec.of_death(transition.before)
+        case spec.Acquired(fence=its), _ if fence == its + 1 and (transition.fates or not transition.fresh):
+            return ("ID-4",)  # its own lease was taken for ended
+        case spec.InProgress(), spec.Claimed(fence=its) if fence == its + 1:
+            return ("ID-4",)  # another's was
+        case spec.Replay(replayable=True), _ if fence == 1:
             return ("ID-8",)  # it was forgotten too early
-        case spec.InProgress(), spec.Claimed(fence=owners) if fence == owners + 1:
-            return ("ID-4",)  # it was taken over too early
     return ()
 
 

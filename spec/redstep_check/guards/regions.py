@@ -21,7 +21,7 @@ REGIONS = ("east", "west")
 class Asked:
     """A call in a region, and the fates of the attempts to ask the global limit."""
 
-    call: spec.Acquire
+    call: spec.RegionalAcquire
     fates: tuple[Fate, ...] = ()
 
     @property
@@ -33,7 +33,7 @@ class Asked:
 class RegionsSession(Session[Asked]):
     """The specification of regions beside a target; one name, and limits that stay the same."""
 
-    def __init__(self, target: Target[spec.Acquire]) -> None:
+    def __init__(self, target: Target[spec.RegionalAcquire]) -> None:
         super().__init__(target)
         self.state = spec.State()
         self.admitted_ms: list[int] = []
@@ -70,7 +70,7 @@ def simpler(moves: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
             yield tuple(evolve(move, call=_limited(move.call, which, limit)) for move in moves)
 
 
-def _limited(call: spec.Acquire, which: str, limit: int) -> spec.Acquire:
+def _limited(call: spec.RegionalAcquire, which: str, limit: int) -> spec.RegionalAcquire:
     asked = getattr(call, which)
     return evolve(call, **{which: evolve(asked, limits=(evolve(asked.limits[0], limit=limit),))})
 

@@ -40,7 +40,7 @@ class RegionsMachine(RuleBasedStateMachine):
     def acquire(self, region: str, fates: tuple[Fate, ...]) -> None:
         own = rl.Acquire(name="a", limits=self.limits, now_ms=self.now_ms)
         overall = rl.Acquire(name="a", limits=self.overall, now_ms=self.now_ms + self.ahead_ms)
-        self.session.play(Asked(spec.Acquire(region=region, own=own, overall=overall), fates))
+        self.session.play(Asked(spec.RegionalAcquire(region=region, own=own, overall=overall), fates))
 
     @rule(count=st.integers(2, 4))
     def acquire_everywhere(self, count: int) -> None:

@@ -13,6 +13,8 @@ from redstep_spec import store_failure as spec
 from redstep_spec.store_failure import Store
 
 stores = st.sampled_from(tuple(Store))
+USUAL = {each.value for each in Store} - {Store.IS_FULL.value}
+"""What any store can be made to do."""
 
 
 class StoreFailureMachine(RuleBasedStateMachine):
@@ -21,6 +23,7 @@ class StoreFailureMachine(RuleBasedStateMachine):
     def __init__(self, begin: Callable[[], StoreFailureSession]) -> None:
         super().__init__()
         self.session = begin()
+        self.can = self.session.target.features
         self.store_ms = self.client_ms = START_MS
 
     @initialize(
@@ -28,9 +31,9 @@ class StoreFailureMachine(RuleBasedStateMachine):
         window_ms=st.integers(1, 9),
         failures=st.integers(1, 3),
         successes=st.integers(1, 2),
-        policy=st.sampled_from(tuple(spec.Policy)),
+        policy=st.sampled_from(tuple(spec.OnFailure)),
     )
-    def adopt(self, limit: int, window_ms: int, failures: int, successes: int, policy: spec.Policy) -> None:
+    def adopt(self, limit: int, window_ms: int, failures: int, successes: int, policy: spec.OnFailure) -> None:
         self.limits = (rl.Limit(limit=limit, window_ms=window_ms),)
         self.breaker = cb.Policy(failure_threshold=failures, success_threshold=successes, open_ms=10)
         self.policy = policy
@@ -51,8 +54,8 @@ class StoreFailureMachine(RuleBasedStateMachine):
     @rule(store=stores, open_ms=st.integers(8, 12))
     def acquire(self, store: Store, open_ms: int) -> None:
         own = rl.Acquire(name="a", limits=self.limits, now_ms=self.store_ms)
-        call = spec.Acquire(own=own, policy=self.policy, breaker=self.breaker, client_ms=self.client_ms, open_ms=open_ms)
-        self.session.play(Asked(call, store))
+        call = spec.GuardedAcquire(own=own, policy=self.policy, breaker=self.breaker, client_ms=self.client_ms, open_ms=open_ms)
+        self.session.play(Asked(call, store if store.value in {*self.can, *USUAL} else Store.FAILS))
 
     @rule(store=st.sampled_from((Store.FAILS, Store.LOSES_THE_REPLY)), count=st.integers(2, 3))
     def the_store_fails_again_and_again(self, store: Store, count: int) -> None:

@@ -51,13 +51,17 @@ class ModelIdempotency(Target[spec.Call]):
         before = self._kept[key].state if key in self._kept else spec.INITIAL
         after, outcome = deliver(lambda state: self._step(state, call), before, tuple(fates), resends=RESENDS)
         if after != before:
-            ttl_ms = spec.life_ms(after, call.now_ms) + EXPLICIT_CLOCK_TTL_MS
-            self._kept[key] = Kept(after, time.monotonic() + ttl_ms / 1000)
+            self._kept[key] = self.kept(after, call.now_ms)
         if not isinstance(outcome, Replied):
             return outcome
         if isinstance(outcome.reply, Misuse):
             return Misused(outcome.reply.argument)
         return Answered(attrs.asdict(outcome.reply))
+
+    def kept(self, state: spec.State, now_ms: int) -> Kept:
+        """A state as it is kept when it is written."""
+        ttl_ms = spec.life_ms(state, now_ms) + EXPLICIT_CLOCK_TTL_MS
+        return Kept(state, time.monotonic() + ttl_ms / 1000)
 
     def stored(self, *key: Any) -> Stored:
         """Read a state, and how long it is kept yet."""

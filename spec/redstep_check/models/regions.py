@@ -10,7 +10,7 @@ from redstep_spec.arguments import Misuse
 from redstep_spec.delivery import Fate
 
 
-class ModelRegions(Target[spec.Acquire]):
+class ModelRegions(Target[spec.RegionalAcquire]):
     """What regions decide, and nothing that could be read back."""
 
     fates = frozenset(Fate)
@@ -19,7 +19,7 @@ class ModelRegions(Target[spec.Acquire]):
         """Forget everything."""
         self._state = spec.State()
 
-    def call(self, call: spec.Acquire, fates: Sequence[Fate]) -> Answer:
+    def call(self, call: spec.RegionalAcquire, fates: Sequence[Fate]) -> Answer:
         """Take a step."""
         self._state, reply = spec.acquire(self._state, call, fates)
         return Misused(reply.argument) if isinstance(reply, Misuse) else Answered(attrs.asdict(reply))

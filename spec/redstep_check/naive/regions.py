@@ -10,7 +10,7 @@ from redstep_spec import regions as spec
 from redstep_spec.delivery import Fate
 
 
-class NaiveRegions(Target[spec.Acquire]):
+class NaiveRegions(Target[spec.RegionalAcquire]):
     """Two limits as everybody would write them, with `except ConnectionError: pass` around the second."""
 
     fates = frozenset({Fate.DELIVERED, Fate.NOT_SENT})
@@ -22,7 +22,7 @@ class NaiveRegions(Target[spec.Acquire]):
         """Forget everything."""
         self._logs: defaultdict[str, list[int]] = defaultdict(list)
 
-    def call(self, call: spec.Acquire, fates: Sequence[Fate]) -> Answer:
+    def call(self, call: spec.RegionalAcquire, fates: Sequence[Fate]) -> Answer:
         """Ask the region's limit, then the global one."""
         allowed = self._admits(call.region, call.own)
         if not allowed:

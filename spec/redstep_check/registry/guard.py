@@ -70,6 +70,14 @@ class Guard:
         return foreign_target(client)
 
 
+def kinds(*classes: type) -> dict[str, type]:
+    """The classes of a guard's moves, by the names that stories know them by."""
+    named = {each.__name__: each for each in classes}
+    if len(named) < len(classes):
+        raise ValueError(f"two classes of one name among {sorted(each.__name__ for each in classes)}")
+    return named
+
+
 def foreign_target(path: str) -> TargetFactory:
     """Import somebody's own target. Raises LookupError with what is wrong."""
     module, colon, name = path.partition(":")

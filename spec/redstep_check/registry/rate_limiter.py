@@ -6,7 +6,7 @@ from redstep_check.guards.rate_limiter_simpler import simpler
 from redstep_check.machines.rate_limiter import RateLimiterMachine
 from redstep_check.models.rate_limiter import ModelRateLimiter
 from redstep_check.naive.rate_limiter import NaiveRateLimiter
-from redstep_check.registry.guard import Guard, Naive
+from redstep_check.registry.guard import Guard, Naive, kinds
 from redstep_check.runs import Bench
 from redstep_check.targets.planted import Fault, planted
 from redstep_check.targets.planted.rate_limiter import FAULTS
@@ -34,10 +34,7 @@ GUARD = Guard(
     naive=Naive(target=NaiveRateLimiter, rule="RL-2", story=3),
     faults=FAULTS,
     faulty=faulty,
-    kinds={
-        each.__name__: each
-        for each in (guard.Called, guard.Removed, Fate, spec.Acquire, spec.Peek, spec.Reset, spec.Limit, spec.Region)
-    },
+    kinds=kinds(guard.Called, guard.Removed, Fate, spec.Acquire, spec.Peek, spec.Reset, spec.Limit, spec.Region),
     tell=guard.tell,
     tell_answer=guard.tell_answer,
 )

@@ -5,7 +5,7 @@ from redstep_check.guards import regions as guard
 from redstep_check.machines.regions import RegionsMachine
 from redstep_check.models.regions import ModelRegions
 from redstep_check.naive.regions import NaiveRegions
-from redstep_check.registry.guard import Guard, Naive
+from redstep_check.registry.guard import Guard, Naive, kinds
 from redstep_check.runs import Bench
 from redstep_check.targets.planted import Fault, planted
 from redstep_check.targets.planted.regions import FAULTS
@@ -29,7 +29,7 @@ GUARD = Guard(
     naive=Naive(target=NaiveRegions, rule="RL-10", story=2),
     faults=FAULTS,
     faulty=faulty,
-    kinds={each.__name__: each for each in (guard.Asked, Fate, spec.Acquire, rl.Acquire, rl.Limit)},
+    kinds=kinds(guard.Asked, Fate, spec.RegionalAcquire, rl.Acquire, rl.Limit),
     tell=guard.tell,
     tell_answer=guard.tell_answer,
 )

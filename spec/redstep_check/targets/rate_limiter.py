@@ -174,7 +174,7 @@ class SyncTarget(ClientTarget):
 
     def make(self, call: spec.Call) -> object:
         """Make one call."""
-        limiter = clients.RateLimiter(self._redis, **self.settings(call))
+        limiter = clients.RateLimiter(self._redis, **self.settings(call), on_store_failure="closed")
         match call:
             case spec.Acquire():
                 return limiter.acquire(call.name, call.cost, request_id=call.request_id)
@@ -204,7 +204,7 @@ class AsyncTarget(ClientTarget):
 
     async def _make(self, call: spec.Call) -> object:
         await notice_endings()
-        limiter = clients.AsyncRateLimiter(self._redis, **self.settings(call))
+        limiter = clients.AsyncRateLimiter(self._redis, **self.settings(call), on_store_failure="closed")
         match call:
             case spec.Acquire():
                 return await limiter.acquire(call.name, call.cost, request_id=call.request_id)

@@ -11,11 +11,12 @@ from redstep_check.binding import Answer, Target, session_prefix
 from redstep_check.engines import Engine
 from redstep_check.targets.checking_driver import CheckingDriver
 from redstep_check.targets.rate_limiter import answer, require_struct
+from redstep_spec import rate_limiter as rl
 from redstep_spec import regions as spec
 from redstep_spec.delivery import Fate
 
 
-class RegionsTarget(Target[spec.Acquire]):
+class RegionsTarget(Target[spec.RegionalAcquire]):
     """Regions on one engine, under prefixes of their own; the global limit on another, or on the same one."""
 
     fates = frozenset(Fate)
@@ -32,24 +33,29 @@ class RegionsTarget(Target[spec.Acquire]):
         """Start anew under another prefix."""
         self.prefix = session_prefix(self.engines[0].prefix)
 
-    def call(self, call: spec.Acquire, fates: Sequence[Fate]) -> Answer:
+    def call(self, call: spec.RegionalAcquire, fates: Sequence[Fate]) -> Answer:
         """Run one protocol; the fates are those of the global attempts."""
         self.own.store_ms, self.overall.store_ms = call.own.now_ms, call.overall.now_ms
         self.overall.meet(fates)
-        regional = self.module.Regional(
-            local=self._policy(call.own, f"{self.prefix}{call.region}:", Store.HOME),
-            overall=self._policy(call.overall, self.prefix, Store.GLOBAL),
+        regional = self.module.plan(
+            _limits(call.own),
+            on_store_failure="closed",
+            global_limits=_limits(call.overall),
+            region=rate_limiter.Region(call.region, 0, 0),
+            representation=self.representation,
+            prefix=self.prefix,
+            global_prefix=self.prefix,
         )
         return answer(lambda: self.own.run(self.module.acquire(regional, call.own.name, call.own.cost)))
-
-    def _policy(self, call: Any, prefix: str, store: Store) -> rate_limiter.Policy:
-        limits = [rate_limiter.Limit(limit.limit, limit.window_ms) for limit in call.limits]
-        return rate_limiter.Policy(limits=limits, representation=self.representation, prefix=prefix, store=store)
 
     def close(self) -> None:
         """Close the connections."""
         self.own.client.close()
         self.overall.client.close()
+
+
+def _limits(call: rl.Acquire) -> list[rate_limiter.Limit]:
+    return [rate_limiter.Limit(limit.limit, limit.window_ms) for limit in call.limits]
 
 
 def on_one_engine(engine: Engine, representation: str) -> RegionsTarget:

@@ -12,7 +12,7 @@ class Transition:
     """One call in a region, the fates of the global attempts, and what came of it."""
 
     before: spec.State
-    call: spec.Acquire
+    call: spec.RegionalAcquire
     fates: tuple[Fate, ...]
     decision: spec.Decision
     after: spec.State

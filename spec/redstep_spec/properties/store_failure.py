@@ -12,7 +12,7 @@ class Transition:
     """One call, what became of it on its way to the store, and what came of it."""
 
     before: spec.State
-    call: spec.Acquire
+    call: spec.GuardedAcquire
     store: spec.Store
     reply: spec.Decision | spec.NotDecided
     after: spec.State
@@ -37,7 +37,7 @@ always, sometimes = PROPERTIES.holds_always, PROPERTIES.holds_sometimes
 def a_limiter_that_fails_open_never_denies_for_the_store(t: Transition) -> bool:
     """Failing open admits, marked degraded, whatever the store does; failing closed never does."""
     degraded = isinstance(t.reply, spec.Decision) and t.reply.degraded
-    return not t.stands_in or degraded == (t.call.policy is spec.Policy.FAIL_OPEN)
+    return not t.stands_in or degraded == (t.call.policy is spec.OnFailure.FAIL_OPEN)
 
 
 @always("RL-12")
@@ -123,13 +123,13 @@ def overloaded_as_a_probe(t: Transition) -> bool:
     return isinstance(t.before.breaker, cb.Open) and t.is_asked and t.store is spec.Store.HAS_NO_CONNECTION
 
 
-@sometimes("RL-17")
+@sometimes("RL-17", spec.Store.IS_FULL.value)
 def full_and_denying(t: Transition) -> bool:
     """A store without memory denies."""
     return t.is_asked and t.store is spec.Store.IS_FULL and not t.stands_in
 
 
-@sometimes("RL-17")
+@sometimes("RL-17", spec.Store.IS_FULL.value)
 def full_and_refusing(t: Transition) -> bool:
     """A store without memory refuses to admit, which the breaker does not hold against it."""
     return t.is_asked and t.store is spec.Store.IS_FULL and t.stands_in and getattr(t.before.breaker, "failures", 0) > 0

@@ -1,0 +1,212 @@
+"""
+Batches: concurrent appends of one process go in together.
+
+    append ──▶ queue ──▶ frozen ──▶ one script call, resent whole until its outcome is known ──▶ to each its own
+                 ▲                     │
+                 └── the next gather ──┘
+
+While one batch is in flight the next gathers, so nobody waits for a batch to fill, and the writers of one process never
+conflict with each other. Each append returns when its own outcome is known.
+
+A caller that is interrupted takes nothing with it. Its event stays where it is, and is appended with the others; if that fails
+it is logged and kept in the spool like any other. Under threads, whoever has to wait leads a batch when his turn comes; if a
+leader is interrupted, another goes on with the very same batch, for it can be sent again.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Generic, Protocol, TypeVar
+
+from attrs import define, field
+
+from redstep.audit_chain import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
+from redstep.audit_chain_appending import Appended, Appending, Item, Outcome
+from redstep.audit_chain_errors import AppendFailed
+
+
+class HasItem(Protocol):
+    """Somebody who waits for an event to be appended."""
+
+    item: Item
+
+
+Waiting = TypeVar("Waiting", bound=HasItem)
+
+
+@define
+class Batch(Generic[Waiting]):
+    """What goes in together, and who waits for it."""
+
+    waiting: list[Waiting]
+    appending: Appending
+
+
+def freeze(queue: deque[Waiting]) -> Batch[Waiting]:
+    """Take as many as one call may hold, in the order in which they came; at least one."""
+    waiting = [queue.popleft()]
+    size = len(waiting[0].item.event)
+    while queue and len(waiting) < BATCH_RECORDS_MAX and size + len(queue[0].item.event) <= BATCH_BYTES_MAX:
+        waiting.append(queue.popleft())
+        size += len(waiting[-1].item.event)
+    return Batch(waiting, Appending(tuple(each.item for each in waiting)))
+
+
+def result(outcome: Outcome) -> Appended:
+    """Return or raise what became of an event."""
+    if isinstance(outcome, AppendFailed):
+        raise outcome
+    return outcome
+
+
+# ---------------------------------------------------------------------------------------------- threads
+
+
+@define(eq=False)
+class Waiter:
+    """A thread that waits for an event to be appended."""
+
+    item: Item
+    outcome: Outcome | None = None
+    gone: bool = False
+    """Whether it was interrupted, and waits no more."""
+    woken: threading.Event = field(factory=threading.Event)
+    """Set when there is an outcome, or when it is its turn to lead."""
+
+
+class ThreadBatches:
+    """Batches of threads. `send` appends what was frozen; `abandon` keeps what nobody is left to append."""
+
+    def __init__(
+        self,
+        send: Callable[[Appending], tuple[Outcome, ...]],
+        abandon: Callable[[Appending, BaseException], tuple[AppendFailed, ...]],
+    ) -> None:
+        self._send = send
+        self._abandon = abandon
+        self._lock = threading.Lock()
+        self._queue: deque[Waiter] = deque()
+        self._frozen: Batch[Waiter] | None = None
+        self._leader: Waiter | None = None
+
+    def append(self, item: Item) -> Appended:
+        """Have an event appended, and wait for it."""
+        own = Waiter(item)
+        try:
+            with self._lock:
+                self._queue.append(own)
+                leads = self._leader is None
+                if leads:
+                    self._leader = own
+            if not leads:
+                own.woken.wait()
+            if own.outcome is None:
+                self._lead(own)
+        except BaseException as interruption:
+            self._leave(own, interruption)
+            raise
+        assert own.outcome is not None  # noqa: S101  who leads goes on until he has one
+        return result(own.outcome)
+
+    def _lead(self, own: Waiter) -> None:
+        """Send batches until one's own event went in, and somebody who waits can lead on."""
+        done = False
+        while not done:
+            with self._lock:
+                batch = self._frozen = self._frozen or freeze(self._queue)
+            outcomes = self._send(batch.appending)
+            try:
+                for waiter, outcome in zip(batch.waiting, outcomes, strict=True):
+                    waiter.outcome = outcome
+                with self._lock:
+                    self._frozen = None
+                    done = own.outcome is not None and (self._appoint() or not self._queue)
+                    if done and not self._queue:
+                        self._leader = None
+            finally:
+                for waiter in batch.waiting:
+                    if waiter.outcome is not None:
+                        waiter.woken.set()
+
+    def _leave(self, own: Waiter, interruption: BaseException) -> None:
+        """Go, and let another go on; if there is none, keep what is left."""
+        with self._lock:
+            own.gone = True
+            if self._leader is not own or self._appoint():
+                return
+            left = [self._frozen] if self._frozen else []
+            while self._queue:
+                left.append(freeze(self._queue))
+            self._frozen = self._leader = None
+        for batch in left:
+            self._abandon(batch.appending, interruption)
+
+    def _appoint(self) -> bool:
+        """Let the first who still waits lead, if there is one."""
+        for each in (*(self._frozen.waiting if self._frozen else ()), *self._queue):
+            if each.outcome is None and not each.gone:
+                self._leader = each
+                each.woken.set()
+                return True
+        return False
+
+
+# ---------------------------------------------------------------------------------------------- tasks
+
+
+@define(eq=False)
+class Future:
+    """A task that waits for an event to be appended."""
+
+    item: Item
+    outcome: "asyncio.Future[Appended]"
+
+
+class TaskBatches:
+    """Batches of the tasks of one event loop; a task of their own sends them, which no cancellation of theirs reaches."""
+
+    def __init__(
+        self,
+        send: Callable[[Appending], Awaitable[tuple[Outcome, ...]]],
+        abandon: Callable[[Appending, BaseException], Awaitable[tuple[AppendFailed, ...]]],
+    ) -> None:
+        self._send = send
+        self._abandon = abandon
+        self._queue: deque[Future] = deque()
+        self._sender: asyncio.Task[None] | None = None
+
+    async def append(self, item: Item) -> Appended:
+        """Have an event appended, and wait for it."""
+        own = Future(item, asyncio.get_running_loop().create_future())
+        self._queue.append(own)
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send_all())
+        return await own.outcome
+
+    async def _send_all(self) -> None:
+        batch: Batch[Future] | None = None
+        try:
+            while self._queue:
+                batch = freeze(self._queue)
+                _tell(batch, await self._send(batch.appending))
+                batch = None
+        except GeneratorExit:
+            raise
+        except BaseException as interruption:
+            left = [batch] if batch else []
+            while self._queue:
+                left.append(freeze(self._queue))
+            for each in left:
+                _tell(each, await self._abandon(each.appending, interruption))
+            raise
+
+
+def _tell(batch: Batch[Future], outcomes: tuple[Outcome, ...]) -> None:
+    for waiting, outcome in zip(batch.waiting, outcomes, strict=True):
+        if waiting.outcome.done():  # its task was cancelled
+            continue
+        if isinstance(outcome, AppendFailed):
+            waiting.outcome.set_exception(outcome)
+        else:
+            waiting.outcome.set_result(outcome)

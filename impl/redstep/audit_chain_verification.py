@@ -1,0 +1,188 @@
+"""
+Verification: is what is stored the chain that its writers made?
+
+Every record is hashed again and must link to the one before it, the first to the genesis, and the last must be the one that the
+head names. The first position p that breaks, and why:
+
+    modified        its own hash is wrong, or it cannot be read        inserted       its seq is below p
+    foreign         it is a record of another chain                    replaced       it does not link to the one before it
+    reordered       its seq is above p, and p comes later              wrong genesis  likewise, but it is the first of all
+    removed         its seq is above p, and p does not come            head mismatch  the list does not end where the head says
+    truncated       the chain is shorter than its anchor               diverged       its record is another than the anchor's
+
+Who knows the format can make a tail anew that is sound in itself. So without an anchor a chain is at best *internally
+consistent*; it is *verified* against a checkpoint that was remembered where the writer of the chain cannot reach.
+
+Nothing is locked meanwhile. The head is read at the start, and records appended later are not looked at; if a seal removes
+records that were still to be read, verification starts again. Pages are of bounded size, and one is held at a time.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+from typing import Any
+
+from attrs import define, field, frozen
+
+from redstep.audit_chain import PAGE_BYTES, PAGE_RECORDS_MAX, Chain, Checkpoint, Head, Page, read, read_page
+from redstep.audit_chain_encoding import Record, Unparsable, parsed, records_of, true_hash
+from redstep.errors import Misuse
+from redstep.protocols import send
+from redstep.wishes import Announce, Protocol, RunWork
+
+
+class Integrity(Enum):
+    """What a verification came to."""
+
+    VERIFIED = "verified"
+    CONSISTENT = "internally consistent"
+    BROKEN = "broken"
+
+
+class Break(Enum):
+    """Why a chain breaks, as told above."""
+
+    MODIFIED = "modified"
+    FOREIGN = "foreign"
+    REORDERED = "reordered"
+    REMOVED = "removed"
+    INSERTED = "inserted"
+    REPLACED = "replaced"
+    WRONG_GENESIS = "wrong genesis"
+    HEAD_MISMATCH = "head mismatch"
+    TRUNCATED = "truncated"
+    DIVERGED = "diverged"
+
+
+@frozen(kw_only=True)
+class Verdict:
+    """What a verification found."""
+
+    integrity: Integrity
+    position: int | None
+    """The first seq that breaks; None when none does."""
+    why: Break | None
+    first_seq: int
+    """From which seq on the chain was looked at: 0, unless records below are sealed and were not given."""
+    next_seq: int
+    """How far it was found in order."""
+    compared: bool
+    """Whether there was an anchor that could be compared: not if what it is about has been sealed, and was not given."""
+
+
+@frozen
+class Progress:
+    """How far a verification is."""
+
+    records: int
+    of: int
+
+
+Listener = Callable[[Progress], Any]
+Source = Callable[[], Any]
+"""Opens a file of exported records; what it gives has a method `records`, which returns a few at a time, and none at its end."""
+
+
+@define
+class Fold:
+    """A chain that is looked at record by record; nothing is held but what the next must link to."""
+
+    chain_id: bytes
+    seq: int
+    """The position that comes next."""
+    previous: bytes | None
+    """What its record must link to; None if that is not known."""
+    waypoints: dict[int, bytes] = field(factory=dict)
+    """Hashes that are known of some seqs."""
+    position: int | None = None
+    why: Break | None = None
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether no record to come can change the verdict: one that is missing may come later."""
+        return self.why is not None and self.why is not Break.REMOVED
+
+    def look(self, text: bytes) -> None:
+        """Look at the next record."""
+        if self.is_decided:
+            return
+        try:
+            record = parsed(text)
+        except Unparsable:
+            self._break(Break.MODIFIED)
+            return
+        if why := self._what_is_wrong(record):
+            self._break(why)
+            return
+        if self.why is None:
+            self.seq, self.previous = record.seq + 1, record.hash
+
+    def end(self, head: Head) -> None:
+        """Hold the end of the list against the head."""
+        if (self.seq, self.previous) != (head.next_seq, head.hash_bytes):
+            self._break(Break.HEAD_MISMATCH)
+
+    def _what_is_wrong(self, record: Record) -> Break | None:
+        if record.hash != true_hash(record):
+            return Break.MODIFIED
+        if record.chain_id != self.chain_id:
+            return Break.FOREIGN
+        if self.why is Break.REMOVED:
+            return Break.REORDERED if record.seq == self.position else None
+        if record.seq != self.seq:
+            return Break.REMOVED if record.seq > self.seq else Break.INSERTED
+        if self.previous not in (None, record.previous):
+            return Break.REPLACED if record.seq else Break.WRONG_GENESIS
+        if self.waypoints.get(record.seq, record.hash) != record.hash:
+            return Break.DIVERGED
+        return None
+
+    def _break(self, why: Break) -> None:
+        if self.why is None:
+            self.position, self.why = self.seq, why
+        elif why is Break.REORDERED:
+            self.why = why
+
+
+class _Moved(Exception):
+    """A seal removed records that were still to be read."""
+
+
+def verify(
+    chain: Chain,
+    anchor: Checkpoint | None = None,
+    segments: Sequence[Source] = (),
+    *,
+    page_records: int = PAGE_RECORDS_MAX,
+    progress: Listener | None = None,
+) -> Protocol[Verdict]:
+    """Recompute a chain, from files of exported records first if they are given, then from the store.
+
+    Raises Unavailable, ServiceOverloaded, Corrupt when the head cannot be read, OSError when a file cannot, Misuse.
+    """
+    if anchor is not None and anchor.name != chain.name:
+        raise Misuse("anchor", f"is of the chain {anchor.name!r}, not of {chain.name!r}")
+    sealed_from: int | None = None
+    while True:
+        try:
+            return (yield from _verified(chain, anchor, segments, page_records, progress, sealed_from))
+        except _Moved as moved:
+            if sealed_from is None:
+                [sealed_from] = moved.args
+
+
+def _verified(
+    chain: Chain,
+    anchor: Checkpoint | None,
+    segments: Sequence[Source],
+    page_records: int,
+    progress: Listener | None,
+    sealed_from: int | None,
+) -> Protocol[Verdict]:
+    """Verify from a snapshot. `sealed_from` is where the chain began when a seal came between, at first."""
+    start: Page = read_page((yield from send(read(chain, 0, 0))))
+    head = start.head or Head(0, 0, chain.genesis.hex())
+    waypoints = {anchor.size - 1: bytes.fromhex(anchor.hash)} if anchor else {}
+    fold = yield from _folded(chain, segments, head, waypoints)
+    if fold is None or (sealed_from is not None and sealed_from <= fold.seq < head.base_seq):
+        fold = Fold(chain.chain_id, head.base_seq, None if head.base_seq else chain.genesis, waypoints)
+    ...

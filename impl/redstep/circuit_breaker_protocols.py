@@ -1,0 +1,206 @@
+"""
+The circuit breaker's protocols: how calls go through a breaker, whichever of the two it is.
+
+    acquire ──▶ CircuitOpen
+       │
+       ▼            success, failure or neutral
+    the call ──────────────────────────────────▶ report ──▶ the call's own result or error, unchanged
+
+No lock is held while the call or a listener runs. Listeners are told after the step, in order, one transition after the other;
+who finds somebody telling them leaves its own with them.
+
+An error while reporting never takes the place of what the call came to: it is logged, and counted. A cancellation frees the
+permit, wherever it comes: what was given and not yet reported is reported as neutral.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable
+from threading import Lock
+from typing import Any, TypeVar
+
+from attrs import Factory, define, field
+
+from redstep.arguments import checked_name
+from redstep.circuit_breaker import Admission, Intervention, Outcome, Permit, Policy, Reason, Report, Transition, View
+from redstep.circuit_breaker_outcomes import Excluded, as_excluded, outcome_of
+from redstep.errors import CircuitOpen, Misuse
+from redstep.wishes import Announce, DrawInteger, GoOn, Protocol, RunWork, Wish
+
+Listener = Callable[[Transition], Any]
+"""What is told of transitions."""
+Answer = TypeVar("Answer", Admission, Report, Intervention)
+log = logging.getLogger("redstep")
+
+
+def as_listeners(value: Listener | Iterable[Listener]) -> tuple[Listener, ...]:
+    """Take what is told of transitions: a function or several. Raises Misuse."""
+    several = tuple(value) if isinstance(value, Iterable) else (value,)
+    for each in several:
+        if not callable(each):
+            raise Misuse("listeners", f"must be functions of a Transition, holds a {type(each).__name__}")
+    return several
+
+
+def _as_name(value: str) -> str:
+    return checked_name("name", value)
+
+
+class Announcements:
+    """Transitions on their way to the listeners. Safe to share between threads."""
+
+    def __init__(self, listeners: tuple[Listener, ...]) -> None:
+        self._listeners = listeners
+        self._waiting: deque[Transition] = deque()
+        self._lock = Lock()
+        self._is_telling = False
+
+    def add(self, transition: Transition) -> None:
+        """Put a transition behind those that wait."""
+        self._waiting.append(transition)
+
+    def tell(self) -> Protocol[None]:
+        """Tell the listeners of what waits, unless somebody else is telling them. An interruption goes on afterwards."""
+        interruption: BaseException | None = None
+        while self._waiting and self._begin():
+            try:
+                interruption = (yield from _outlived(GoOn())) or interruption
+                while self._waiting:
+                    transition = self._waiting.popleft()
+                    for listener in self._listeners:
+                        interruption = (yield from _outlived(Announce((listener,), transition))) or interruption
+            finally:
+                self._is_telling = False
+        if interruption is not None:
+            raise interruption
+
+    def _begin(self) -> bool:
+        with self._lock:
+            begins, self._is_telling = not self._is_telling, True
+        return begins
+
+
+def _outlived(wish: Wish) -> Protocol[BaseException | None]:
+    """Have a wish carried out; returns the interruption that came meanwhile, if one did."""
+    try:
+        yield wish
+    except GeneratorExit:
+        raise
+    except BaseException as interruption:  # noqa: BLE001  it is raised when all is done
+        return interruption
+    return None
+
+
+@define(kw_only=True, eq=False)
+class Breaker(ABC):
+    """What both breakers are: a name, a policy, and four steps.
+
+    The steps of a shared breaker raise Unavailable, Corrupt and ServiceOverloaded.
+    """
+
+    name: str = field(converter=_as_name)
+    policy: Policy
+    excluded: tuple[Excluded, ...] = field(default=(), converter=as_excluded)
+    listeners: tuple[Listener, ...] = field(default=(), converter=as_listeners)
+    announcements: Announcements = field(
+        init=False, default=Factory(lambda self: Announcements(self.listeners), takes_self=True)
+    )
+    reports_lost: int = field(init=False, default=0)
+    """How many reports failed, or may have."""
+    lock: Lock = field(init=False, factory=Lock, repr=False)
+    """Held for a moment, never while the caller's code runs."""
+
+    @abstractmethod
+    def acquire(self) -> Protocol[Admission]:
+        """Ask whether a call may be made."""
+
+    @abstractmethod
+    def report(self, permit: Permit, outcome: Outcome) -> Protocol[Report]:
+        """Tell what a call came to."""
+
+    @abstractmethod
+    def intervene(self, reason: Reason) -> Protocol[Intervention]:
+        """Open or close the breaker by hand."""
+
+    @abstractmethod
+    def view(self) -> Protocol[View]:
+        """Look at the breaker, which changes nothing."""
+
+    def draw_open_ms(self) -> Protocol[int]:
+        """Draw how long the breaker stays open, if it opens."""
+        open_ms: int = yield DrawInteger(self.policy.open_ms_least, self.policy.open_ms_most)
+        return open_ms
+
+    def noted(self, answer: Answer) -> Answer:
+        """Have the listeners told, in time, if an answer tells of a transition; gives the answer."""
+        if answer.left is not None:
+            transition = Transition(
+                name=self.name, from_state=answer.left, to_state=answer.state, epoch=answer.epoch, reason=answer.reason
+            )
+            self.announcements.add(transition)
+        return answer
+
+
+def acquire(breaker: Breaker) -> Protocol[Permit]:
+    """Ask for the permit of a call, which is to be settled. Raises CircuitOpen, and what a step of the breaker raises."""
+    admission = yield from breaker.acquire()
+    if admission.permit is None:
+        raise CircuitOpen(breaker.name, admission.why, admission.retry_after_ms)
+    try:
+        yield GoOn()
+        yield from breaker.announcements.tell()
+    except BaseException:
+        yield from free(breaker, admission.permit)
+        raise
+    return admission.permit
+
+
+def settle(breaker: Breaker, permit: Permit, outcome: Outcome) -> Protocol[bool]:
+    """Report what a call came to; returns whether that was counted. What goes wrong is logged, and counted as lost."""
+    try:
+        answer = yield from breaker.report(permit, outcome)
+    except Exception as error:  # noqa: BLE001  whatever it is, the call came to something else
+        with breaker.lock:
+            breaker.reports_lost += 1
+        log.warning("circuit breaker %r: a report of %s was lost: %s", breaker.name, outcome.value, error)
+        return False
+    except BaseException:
+        if outcome is not Outcome.NEUTRAL:
+            yield from free(breaker, permit)
+        raise
+    yield from breaker.announcements.tell()
+    return answer.counted
+
+
+def free(breaker: Breaker, permit: Permit) -> Protocol[None]:
+    """Give a permit back unused. One that was given in CLOSED is nowhere counted."""
+    if permit.number:
+        yield from settle(breaker, permit, Outcome.NEUTRAL)
+
+
+def conclude(breaker: Breaker, permit: Permit, error: BaseException | None) -> Protocol[None]:
+    """Settle the permit of a call that ended with an error, or without one."""
+    outcome = Outcome.SUCCESS if error is None else outcome_of(error, breaker.name, breaker.excluded)
+    if outcome is Outcome.NEUTRAL:
+        yield from free(breaker, permit)
+    else:
+        yield from settle(breaker, permit, outcome)
+
+
+def call(breaker: Breaker, work: Callable[[], Any]) -> Protocol[Any]:
+    """Make a call through the breaker; returns what it returns, and raises what it raises. Raises as `acquire`."""
+    permit = yield from acquire(breaker)
+    try:
+        result = yield RunWork(work)
+    except BaseException as error:
+        yield from conclude(breaker, permit, error)
+        raise
+    yield from conclude(breaker, permit, None)
+    return result
+
+
+def intervene(breaker: Breaker, reason: Reason) -> Protocol[None]:
+    """Open or close the breaker by hand. Raises what a step of the breaker raises."""
+    yield from breaker.intervene(reason)
+    yield from breaker.announcements.tell()

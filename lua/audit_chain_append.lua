@@ -1,0 +1,112 @@
+--[[ audit_chain_append: do these records, linked one after the other, extend the chain? If so, append all of them.
+
+  spec   redstep_spec.audit_chain.append
+  KEYS   1 records      list of stored records; absent means empty
+         2 head         string "<next seq> <base seq> <hash of the last record, hex>"; absent means empty
+  ARGV   1 opening      what each record of the chain begins with: a byte 1, the length of the chain id in two, the chain id
+         2 genesis      hash that the first record of the chain links to, 64 hex digits
+         3 seq          integer >= 0, of the first record given
+         4 previous     hash that it links to, 64 hex digits
+         5 hash         of the last record given, 64 hex digits
+         6 base_seq     integer >= 0, as the caller remembers it: a hint, which saves time when it is right
+         7 count        integer, 1 to 500
+         * record       opening, seq in 8 bytes, previous hash in 32, append id in 16, hash in 32, event; big-endian. All events
+                        together have 1 MiB at most
+  reply  {answer, next_seq, base_seq, hash}  of the chain as it is now; answer is 1 appended, 2 already appended, 3 sealed (they
+                        belong below the base, so that it cannot be told whether they were appended), 4 hash mismatch
+  error  EARG <name>    an argument is missing, out of range, or at odds with another
+         ECORRUPT <key> head, list and last record disagree, or are of another form
+  writes RPUSH, then SET of the head, when the records extend the chain
+  cost   O(count); a repetition O(n) at worst, n = records appended since
+]]
+local EVENTS_MOST = 1048576
+local sub, byte, call, pcall = string.sub, string.byte, redis.call, redis.pcall
+local opening, seq, previous, hash, base_hint = ARGV[1], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local count, record = tonumber(ARGV[7]), ARGV[8]
+if not count or count < 1 or count > 500 or #ARGV ~= 7 + 1 * count then return redis.error_reply('EARG count') end
+
+local at = #opening
+local _, b, c, d, e, f, g, h = byte(record, at + 1, at + 8)
+if #record < at + 89 or #record > at + 88 + EVENTS_MOST then return redis.error_reply('EARG record') end
+local first = (((((b * 256 + c) * 256 + d) * 256 + e) * 256 + f) * 256 + g) * 256 + h
+
+local records, head_key = KEYS[1], KEYS[2]
+local head, length, last = pcall('GET', head_key), pcall('LLEN', records), pcall('LINDEX', records, -1)
+
+-- One record that extends the chain as its caller remembers it: these comparisons prove all that is proved below, for less.
+local extends = count == 1 and last and #hash == 64
+  and head == seq .. ' ' .. base_hint .. ' ' .. previous and length == first - base_hint
+  and sub(last, 1, at + 7) == sub(record, 1, at + 7) and byte(last, at + 8) + 1 == h
+  and sub(last, at + 57, at + 88) == sub(record, at + 9, at + 40)
+local base_seq = base_hint
+
+if not extends then
+  local function refuse(name) return redis.error_reply('EARG ' .. name) end
+  local function corrupt(key) return redis.error_reply('ECORRUPT ' .. key) end
+
+  -- Some engines put the place in the script before the code of an error.
+  local function failed(reply, key)
+    local text = string.gsub(tostring(reply.err), '^@user_script:%s*%d+:%s*%-?', '')
+    if string.find(text, 'WRONGTYPE', 1, true) then return corrupt(key) end
+    return redis.error_reply(text)
+  end
+
+  local function integer(text)
+    if not string.match(text, '^%d+$') or #text > 16 then return nil end
+    local number = tonumber(text)
+    return number < 2^52 and number or nil
+  end
+
+  local function seq_of(one)
+    if #one < at + 89 or sub(one, 1, at) ~= opening then return nil end
+    local bytes = {byte(one, at + 1, at + 8)}
+    local number = 0
+    for i = 1, 8 do number = number * 256 + bytes[i] end
+    return number < 2^52 and number or nil
+  end
+
+  local function hex(text) return (string.gsub(text, '.', function(one) return string.format('%02x', byte(one)) end)) end
+  local function is_hash(text) return #text == 64 and not string.find(text, '[^0-9a-f]') end
+  local function hash_of(one) return sub(one, at + 57, at + 88) end
+
+  if at < 4 or byte(opening, 1) ~= 1 or byte(opening, 2) * 256 + byte(opening, 3) ~= at - 3 then return refuse('opening') end
+  if not is_hash(ARGV[2]) then return refuse('genesis') end
+  if not integer(base_hint) then return refuse('base_seq') end
+  local events = 0
+  for i = 1, count do
+    local one = ARGV[1 * i + 7]
+    local its_seq = seq_of(one)
+    if not its_seq or its_seq ~= first + i - 1 then return refuse('record') end
+    if i > 1 and sub(one, at + 9, at + 40) ~= hash_of(record) then return refuse('record') end
+    events, record = events + #one - at - 88, one
+  end
+  if events > EVENTS_MOST then return refuse('record') end
+  if integer(seq) ~= first then return refuse('seq') end
+  if hex(sub(ARGV[8], at + 9, at + 40)) ~= previous then return refuse('previous') end
+  if hex(hash_of(record)) ~= hash then return refuse('hash') end
+
+  if type(head) == 'table' then return failed(head, head_key) end
+  if type(length) == 'table' then return failed(length, records) end
+  local next_seq, base, end_hash = 0, 0, ARGV[2]
+  if head then
+    local texts = {string.match(head, '^(%d+) (%d+) (%x+)$')}
+    next_seq, base, end_hash = integer(texts[1] or ''), integer(texts[2] or ''), texts[3]
+    if not next_seq or not base or not is_hash(end_hash) or base >= next_seq then return corrupt(head_key) end
+  end
+  if length ~= next_seq - base then return corrupt(records) end
+  if last and (seq_of(last) ~= next_seq - 1 or hex(hash_of(last)) ~= end_hash) then return corrupt(records) end
+
+  if first ~= next_seq or previous ~= end_hash then
+    local back = first + count - 1 - next_seq
+    local known = back < 0 and -back <= length and call('LINDEX', records, string.format('%.0f', back))
+    local answer = first < base and 3 or 4
+    if known and hash_of(known) == hash_of(record) then answer = 2 end
+    return {answer, next_seq, base, end_hash}
+  end
+  base_seq = string.format('%.0f', base)
+end
+
+if count == 1 then call('RPUSH', records, record) else call('RPUSH', records, unpack(ARGV, 8)) end
+local next_seq = first + count
+call('SET', head_key, string.format('%.0f', next_seq) .. ' ' .. base_seq .. ' ' .. hash)
+return {1, next_seq, base_seq + 0, hash}

@@ -1,0 +1,77 @@
+--[[ circuit_breaker_intervene: open or close a breaker by hand, whatever state it is in.
+
+  spec   redstep_spec.circuit_breaker.intervene
+  KEYS   1 breaker      hash, as circuit_breaker_acquire keeps it; absent means closed
+  ARGV   1 now_ms       integer >= 0; "" reads the engine's clock
+         2 open_ms      integer >= 1; how long it stays open, jitter included; one that is open already keeps its timeout
+         3 state        open or closed
+  reply  {state, epoch, left, now_ms}
+                        left is the state that it was in; each intervention begins an epoch
+  error  EARG <name>    an argument is missing, no integer or out of range
+         ECORRUPT <key> what is stored is not such a breaker
+  writes HSET
+  cost   O(1); O(n) while half-open, n = probes in flight
+]]
+local MOST = 2^52
+
+local function integer(text, least)
+  local number = tonumber(text)
+  return number and number >= least and number <= MOST and number % 1 == 0 and number or nil
+end
+
+local function refuse(name) return redis.error_reply('EARG ' .. name) end
+
+local now = integer(ARGV[1], 0)
+if not now and ARGV[1] ~= '' then return refuse('now_ms') end
+local open_ms = integer(ARGV[2], 1)
+if not open_ms then return refuse('open_ms') end
+local wanted = ARGV[3]
+if wanted ~= 'open' and wanted ~= 'closed' then return refuse('state') end
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function corrupt() return redis.error_reply('ECORRUPT ' .. KEYS[1]) end
+
+-- Some engines put the place in the script before the code of an error.
+local function failed(reply)
+  local text = string.gsub(tostring(reply.err), '^@user_script:%s*%d+:%s*%-?', '')
+  return string.find(text, 'WRONGTYPE', 1, true) and corrupt() or redis.error_reply(text)
+end
+
+local stored = redis.pcall('HMGET', KEYS[1], 'state', 'epoch', 'failures', 'until_ms', 'successes', 'next', 'probes')
+if stored.err then return failed(stored) end
+if not stored[1] and redis.call('HLEN', KEYS[1]) == 0 then stored = {'closed', '0', '0', '0', '0', '0', ''} end
+local state, epoch, failures, until_ms = stored[1], integer(stored[2], 0), integer(stored[3], 0), tonumber(stored[4])
+local successes, next_number = integer(stored[5], 0), integer(stored[6], 0)
+if not (epoch and failures and until_ms and successes and next_number and stored[7] and until_ms >= 0
+    and until_ms <= MOST * 2 and until_ms % 1 == 0) then return corrupt() end
+
+local probes, last = {}, 0
+for digits in string.gmatch(stored[7], '[^,]+') do
+  last = integer(digits, last + 1)
+  if not last or last >= next_number then return corrupt() end
+  probes[#probes + 1] = digits
+end
+if table.concat(probes, ',') ~= stored[7] then return corrupt() end
+
+local is_possible
+if state == 'closed' then
+  is_possible = until_ms == 0 and next_number == 0 and successes == 0
+elseif state == 'open' then
+  is_possible = failures == 0 and next_number == 0 and successes == 0
+else
+  is_possible = state == 'half-open' and failures == 0 and successes + #probes < next_number
+end
+if not is_possible then return corrupt() end
+
+if wanted == 'closed' then
+  until_ms = 0
+elseif state ~= 'open' then
+  until_ms = now + open_ms
+end
+local saved = redis.pcall('HSET', KEYS[1], 'state', wanted, 'epoch', string.format('%.0f', epoch + 1), 'failures', '0',
+  'until_ms', string.format('%.0f', until_ms), 'successes', '0', 'next', '0', 'probes', '')
+if type(saved) == 'table' then return failed(saved) end
+return {wanted, epoch + 1, state, now}

@@ -1,0 +1,95 @@
+"""The audit chain's moves and answers, as a person would say them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from redstep_check.binding import Answered, Broke, Misused
+from redstep_check.guards.audit_chain import Altered, Asked, Linked, Move, Resent, Verified, Wrote
+from redstep_spec import audit_chain as store
+from redstep_spec.arguments import Misuse
+from redstep_spec.audit_chain_writer import CONFLICTS_MAX, Entry, Mode
+from redstep_spec.delivery import Failed, Replied, Unknown
+
+LONGEST = 40
+"""How many characters of a text are told."""
+
+
+def tell(move: Move) -> str:
+    """A move as a person would say it."""
+    match move:
+        case Wrote():
+            return _tell_write(move)
+        case Linked(name, entries, back, rightly):
+            where = "at the end" if back == 0 else f"{abs(back)} {'before' if back > 0 else 'beyond'} the end"
+            return f"{_events(entries)} linked {where} of {_short(name)}{'' if rightly else ', to a wrong hash'}"
+        case Resent(name, ago):
+            return f"what was sent to {_short(name)} {'last' if ago == 0 else f'{ago} before the last'} is sent again"
+        case Asked(store.Read(name=name, from_seq=from_seq, count=count)):
+            return f"read {count!r} of {_short(name)} from {from_seq!r} on"
+        case Asked(store.Seal(name=name, upto_seq=upto_seq, keep=keep)):
+            return f"seal {_short(name)} up to {upto_seq!r}, keeping {keep!r}"
+        case Verified(name, size, forged, exported):
+            anchor = "" if size is None else f" by {'a forged' if forged else 'the'} checkpoint at {size}"
+            return f"verify {_short(name)}{anchor}{' and what was exported' if exported else ''}"
+        case Altered(name, how, place):
+            return f"in {_short(name)}, at {place}: {how.value}"
+    return repr(move)
+
+
+def _tell_write(move: Wrote) -> str:
+    call = move.call
+    words = [f"{move.writer} appends {_events(call.entries)}{' as a value' if move.as_value else ''} to {_short(call.name)}"]
+    if call.mode is not Mode.CAS:
+        words.append(f"({call.mode.value})")
+    if call.conflicts != CONFLICTS_MAX:
+        words.append(f"at most {call.conflicts} conflicts")
+    if call.resends is not None:
+        words.append(f"at most {call.resends} resends")
+    if any(call.rivals):
+        words.append("after others at attempt " + ", ".join(str(n) for n, rival in enumerate(call.rivals, 1) if rival))
+    if move.fates:
+        words.append(f"[{', then '.join(fate.value for fate in move.fates)}]")
+    return " ".join(words)
+
+
+def _events(entries: tuple[Entry, ...]) -> str:
+    return " and ".join(_short(entry.event, quoted=False) for entry in entries) or "nothing"
+
+
+def _short(value: object, *, quoted: bool = True) -> str:
+    text = repr(value) if quoted or not isinstance(value, str) else ascii(value)[1:-1]
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}... ({len(text)} characters)"
+
+
+def tell_answer(answer: object) -> str:
+    """What one side says to a move, in a few words."""
+    match answer:
+        case None:
+            return ""
+        case Replied(reply):
+            return tell_answer(reply)
+        case Misuse(argument) | Misused(argument):
+            return f"misuse of {argument}"
+        case Failed():
+            return "fails, definitely"
+        case Unknown():
+            return "fails, outcome unknown"
+        case Broke(problem):
+            return f"error: {problem}"
+        case Answered(values):
+            return _tell_values(values)
+    return _tell_values(attrs.asdict(answer)) if attrs.has(type(answer)) else repr(answer)  # type: ignore[arg-type]
+
+
+def _tell_values(values: Mapping[str, Any]) -> str:
+    words = [str(values[name]).replace("_", " ") for name in ("verdict", "outcome", "finding") if name in values]
+    words += [f"cause {values['cause']}"] if "cause" in values else []
+    words += [f"at {values['position']}"] if values.get("position") is not None else []
+    words += [f"{len(values['records'])} records"] if "records" in values else []
+    words += [f"seq {values['seq']}"] if "seq" in values else []
+    words += [f"seqs {', '.join(map(str, values['seqs']))}"] if "seqs" in values else []
+    words += [f"next {values['next_seq']}"] if "next_seq" in values else []
+    words += [f"base {values['base_seq']}"] if values.get("base_seq") else []
+    return ", ".join(words) or "done"

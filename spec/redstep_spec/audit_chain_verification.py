@@ -1,0 +1,210 @@
+"""
+Audit chain, verified: the first position that breaks, and how; a fold over the stored records.
+
+      p = the seq expected next ── each record, from the base on, is asked in this order:
+
+    cannot be read, or its own hash is wrong ──▶ modified      its seq is below p ─────▶ inserted
+    its hash is right, for another chain ──────▶ foreign       its seq is p, and its previous hash is wrong:
+    its seq is above p, and seq p comes later ─▶ reordered         p = 0 ──────────────▶ wrong genesis
+                        and it does not ───────▶ removed           else ───────────────▶ replaced
+    none is left, and the head says otherwise ─▶ head mismatch
+
+Two laws. What breaks is told at the first position where the chain is no longer what was appended to it (AC-9). And without an
+anchor nothing is called verified: who can write to the store and knows the format can hash a suffix anew, or cut it off and set
+the head, and what is left agrees with itself. A checkpoint that was remembered or signed elsewhere tells that too (AC-10):
+
+    the chain ends before the anchor's size ───▶ truncated     the record below it has another hash ──▶ diverged
+    that record is sealed, and not exported ───▶ not comparable: it stays internally consistent, and says so
+
+Whether a record whose own hash is wrong was modified or put there cannot be told, nor what was there before.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated
+
+from attrs import evolve, field, frozen
+
+from redstep_spec.arguments import Misuse, is_integer, is_name
+from redstep_spec.audit_chain import Chain, End
+from redstep_spec.audit_chain_encoding import HASH_BYTES, Record, decoded, genesis_hash, record_hash, records_of
+
+
+class Finding(StrEnum):
+    """What a verification comes to."""
+
+    CONSISTENT = "internally consistent"
+    VERIFIED = "verified"
+    MODIFIED = "modified"
+    FOREIGN = "foreign"
+    REORDERED = "reordered"
+    REMOVED = "removed"
+    INSERTED = "inserted"
+    WRONG_GENESIS = "wrong genesis"
+    REPLACED = "replaced"
+    HEAD_MISMATCH = "head mismatch"
+    TRUNCATED = "truncated"
+    DIVERGED = "diverged"
+
+
+@frozen(kw_only=True)
+class Anchor:
+    """AC-10: what is known of a chain from elsewhere, a checkpoint: so many records, and the hash of the last of them."""
+
+    name: str
+    size: int
+    hash: bytes
+    """That of record `size - 1`; of size 0, the genesis hash."""
+
+
+@frozen(kw_only=True)
+class Verify:
+    """Is the chain, as it is now, what was appended to it?"""
+
+    name: str
+    anchor: Anchor | None = None
+    segments: tuple[bytes, ...] = ()
+    """Exported files, the oldest first; what they hold from the base on is read in the store instead."""
+
+
+@frozen(kw_only=True)
+class Integrity:
+    """The answer."""
+
+    finding: Annotated[str, "AC-9"]
+    position: Annotated[int | None, "AC-9"]
+    """The first position that breaks; None if none does."""
+    comparable: Annotated[bool | None, "AC-10"]
+    """Whether the anchor could be held against the chain; None if there was none, or if something broke before."""
+    because: tuple[str, ...] = field(eq=False, default=("AC-9",))
+
+
+# ---------------------------------------------------------------------------------------------- the fold
+
+
+@frozen
+class Sound:
+    """Nothing is broken so far."""
+
+    seq: int
+    """The one expected next."""
+    previous: bytes | None
+    """The hash that it must link to; None if what came before is sealed."""
+    below_anchor: bytes | None = None
+    """The hash that the anchor must have, once it was met."""
+
+
+@frozen
+class Missing:
+    """A later record came where this seq was expected: what is still to be read decides why."""
+
+    seq: int
+
+
+@frozen
+class Broken:
+    """The first position that breaks, and how."""
+
+    finding: Finding
+    position: int
+
+
+State = Sound | Missing | Broken
+
+
+def begun(name: str, seq: int, anchor: Anchor | None = None) -> Sound:
+    """Begin at a seq: the base, or the first that was exported."""
+    previous = genesis_hash(name.encode("utf-8")) if seq == 0 else None
+    return Sound(seq, previous, previous if anchor and anchor.size == seq else None)
+
+
+def checked(state: State, stored: bytes, name: str, anchor: Anchor | None = None) -> State:
+    """AC-9: take in the next stored record."""
+    record = decoded(stored)
+    if record is None or record.hash != record_hash(record):
+        return Broken(Finding.MODIFIED, state.seq) if isinstance(state, Sound) else state
+    is_own = record.chain_id == name.encode("utf-8")
+    match state:
+        case Missing(seq) if is_own and record.seq == seq:
+            return Broken(Finding.REORDERED, seq)
+        case Sound(seq) if not is_own:
+            return Broken(Finding.FOREIGN, seq)
+        case Sound(seq) if record.seq > seq:
+            return Missing(seq)
+        case Sound(seq) if record.seq < seq:
+            return Broken(Finding.INSERTED, seq)
+        case Sound(seq, previous) if previous not in (None, record.previous):
+            return Broken(Finding.REPLACED if seq else Finding.WRONG_GENESIS, seq)
+        case Sound():
+            return _after(state, record, anchor)
+    return state
+
+
+def _after(state: Sound, record: Record, anchor: Anchor | None) -> Sound:
+    below_anchor = state.below_anchor
+    if anchor and anchor.size == record.seq:
+        below_anchor = record.previous
+    if anchor and anchor.size == record.seq + 1:
+        below_anchor = record.hash
+    return Sound(record.seq + 1, record.hash, below_anchor)
+
+
+def ended(state: State, head: End) -> Sound | Broken:
+    """AC-9: nothing is left to be read; a chain that has not begun ends at its genesis."""
+    match state:
+        case Missing(seq):
+            return Broken(Finding.REMOVED, seq)
+        case Sound(seq, previous) if (seq, previous) != (head.seq, head.hash):
+            return Broken(Finding.HEAD_MISMATCH, seq)
+        case _:
+            return state
+
+
+def concluded(state: Sound | Broken, anchor: Anchor | None) -> Integrity:
+    """AC-10: hold what agrees with itself against the anchor."""
+    if isinstance(state, Broken):
+        return Integrity(finding=state.finding, position=state.position, comparable=None)
+    if anchor is None:
+        return Integrity(finding=Finding.CONSISTENT, position=None, comparable=None, because=("AC-10", "AC-9"))
+    told = Integrity(finding=Finding.VERIFIED, position=None, comparable=True, because=("AC-10", "AC-9"))
+    if anchor.size > state.seq:
+        return evolve(told, finding=Finding.TRUNCATED, position=state.seq)
+    if state.below_anchor is None:
+        return evolve(told, finding=Finding.CONSISTENT, comparable=False)
+    if state.below_anchor != anchor.hash:
+        return evolve(told, finding=Finding.DIVERGED, position=max(0, anchor.size - 1))
+    return told
+
+
+# ---------------------------------------------------------------------------------------------- the whole
+
+
+def verify(chain: Chain, call: Verify) -> Integrity | Misuse:
+    """AC-9, AC-10, AC-12: across exported segments and the store, as they are at one instant."""
+    if wrong := misuse(call):
+        return wrong
+    exported = [record for each in call.segments for record in records_of(each)]
+    first_seq = _first_seq(chain, exported)
+    state: State = begun(call.name, first_seq, call.anchor)
+    for stored in (*exported[: max(0, chain.base_seq - first_seq)], *chain.records):
+        state = checked(state, stored, call.name, call.anchor)
+    integrity = concluded(ended(state, chain.end(call.name)), call.anchor)
+    return evolve(integrity, because=(*integrity.because, "AC-12")) if chain.base_seq else integrity
+
+
+def _first_seq(chain: Chain, exported: Iterable[bytes]) -> int:
+    """The base, or if that is less what the first exported record says of itself; 0 if it cannot be read."""
+    for stored in exported:
+        record = decoded(stored)
+        return min(record.seq, chain.base_seq) if record else 0
+    return chain.base_seq
+
+
+def misuse(call: Verify) -> Misuse | None:
+    """AC-10, CM-7: an anchor is of the same chain, or it says nothing."""
+    if not is_name(call.name):
+        return Misuse("name", ("CM-7", "CM-9"))
+    anchor = call.anchor
+    if anchor and not (anchor.name == call.name and is_integer(anchor.size, 0) and len(anchor.hash) == HASH_BYTES):
+        return Misuse("anchor", ("AC-10", "CM-9"))
+    return None

@@ -147,6 +147,14 @@ WRONG = {
 }
 """For each ALWAYS, a step that a wrong store would take."""
 
+
+def claimed(call: Claim) -> Claimed:
+    """What a claim of a new key makes of it."""
+    state = after(call)
+    assert isinstance(state, Claimed)
+    return state
+
+
 TAKEN_OVER = story(C, claim(110, Y))
 TOLD_TOO_LARGE = story(C, TOO_LARGE, claim(106))
 ALSO_WRONG = [
@@ -161,10 +169,7 @@ ALSO_WRONG = [
     ("one_owner", evolve(story(C, R, claim(109, Y)), after=after(claim(109, Y), complete(109, Y)))),
     ("retry_after_is_exact", answered(story(C, claim(103, Y)), retry_after_ms=8)),
     ("a_lease_is_never_cut_short", evolve(story(C, claim(105)), after=after(claim(99)))),
-    pytest.param(
-        *("a_lease_is_never_cut_short", evolve(taken(C), after=evolve(CLAIMED, dies_at_ms=110))),  # type: ignore[call-arg]
-        id="as dead as its lease",
-    ),
+    ("a_lease_is_never_cut_short", evolve(taken(C), after=evolve(claimed(C), dies_at_ms=110))),
     ("every_owner_has_a_greater_fence", evolve(TAKEN_OVER, after=after(claim(110, Y)))),
     ("every_owner_has_a_greater_fence", evolve(answered(TAKEN_OVER, fence=1), after=after(claim(110, Y)))),
     ("every_owner_has_a_greater_fence", evolve(TAKEN_OVER, fates=(LOST, LOST), after=after(claim(110, Y)))),
@@ -178,7 +183,7 @@ ALSO_WRONG = [
     ("refusals_change_nothing", evolve(taken(claim(100, "")), after=CLAIMED)),
     ("what_is_completed_stays", evolve(story(C, R, release(106)), after=RELEASED)),
     ("the_retention_counts_from_completion", evolve(story(C, release(105)), after=after(C, release(100)))),
-    ("the_dead_stay_dead", evolve(story(C, renew(DEAD_MS)), after=CLAIMED if False else after(claim(DEAD_MS)))),
+    ("the_dead_stay_dead", evolve(story(C, renew(DEAD_MS)), after=after(claim(DEAD_MS)))),
     ("a_replay_is_what_was_kept", answered(TOLD_TOO_LARGE, response=b"long")),
     ("a_replay_is_what_was_kept", answered(TOLD_TOO_LARGE, replayable=True)),
     ("a_replay_is_what_was_kept", evolve(story(C, R), after=after(C, complete(105, response=b"s")))),
@@ -303,11 +308,8 @@ def test_every_step_of_the_examples_obeys_every_always_property() -> None:
 
 
 WRONG_ARGUMENTS: list[Call] = [
-    *(
-        evolve(call, **{name: value})
-        for call in (C, R, release(105), renew(105))
-        for name, value in (("token", None), ("retention_ms", None))
-    ),
+    *(evolve(call, token=None) for call in (C, R, release(105), renew(105))),  # type: ignore[arg-type]
+    *(evolve(call, retention_ms=None) for call in (C, R, release(105), renew(105))),  # type: ignore[arg-type]
     evolve(C, fingerprint="\ud800"),
     evolve(R, response=None),  # type: ignore[arg-type]
 ]
@@ -394,6 +396,7 @@ def test_every_always_property_holds_in_every_state_that_can_be_reached() -> Non
             for each in PROPERTIES.always:
                 assert each.holds(transition), (each.name, transition)
             reached |= {each.name for each in PROPERTIES.sometimes if each.name not in reached and each.holds(transition)}
+    print(f"{len(found.depth)} states, {found.steps} steps")  # noqa: T201  the figures are what one wants to see
     assert found.exhausted
     assert {each.name for each in PROPERTIES.sometimes} - reached == NOT_OF_A_STEP
 
@@ -674,7 +677,7 @@ def test_a_mistake_shows_in_the_answers_too(mistake: Callable[[State, Call], tup
 KEYS: dict[str, Callable[[Scope], object]] = {
     "joined by colons": joined,
     "joined by nothing": lambda scope: scope.tenant + scope.operation + scope.key,
-    "joined by bars": lambda scope: "|".join((scope.tenant, scope.operation, scope.key)),
+    "joined by bars": lambda scope: f"{scope.tenant}|{scope.operation}|{scope.key}",
     "without the tenant": lambda scope: (scope.operation, scope.key),
     "without the operation": lambda scope: (scope.tenant, scope.key),
     "in any order": lambda scope: frozenset((scope.tenant, scope.operation, scope.key)),
@@ -684,11 +687,11 @@ KEYS: dict[str, Callable[[Scope], object]] = {
 
 @pytest.mark.parametrize("how", KEYS)
 def test_scopes_that_collide_are_caught(how: str) -> None:
-    """ID-9: whatever is made of their parts; two claims show it."""
+    """ID-9: whatever is made of their parts; a call on each shows it."""
     result = run(BENCH, ModelIdempotency(key_of=KEYS[how]), BUDGET)
     assert result.mismatch is not None
     assert result.mismatch.rule == "ID-9", result.mismatch
-    assert len(result.mismatch.story) == 2
+    assert len(result.mismatch.story) <= STORY_MAX
 
 
 # ---------------------------------------------------------------------------------------------- stories
@@ -776,10 +779,10 @@ LATE_OWNER = (C, claim(110, Y), complete(111, response=b"late"), claim(112, "z")
 def test_the_store_of_the_tutorials_lets_a_late_owner_overwrite(engine_named: Callable[[str], Engine]) -> None:
     """Its lease ended, another took over, and its response is replayed while the other is still at it."""
     naive = NaiveIdempotency(engine_named(DEFAULT))
-    found = replayed(BENCH, naive, tuple(map(Called, LATE_OWNER)))
+    found = replayed(BENCH, naive, tuple(Called(call) for call in LATE_OWNER))
     assert found is not None
     assert (found.rule, found.expected, found.actual) == ("ID-3", "in_progress", "replay")
-    assert replayed(BENCH, naive, tuple(map(Called, LATE_OWNER[:2]))) is None
+    assert replayed(BENCH, naive, tuple(Called(call) for call in LATE_OWNER[:2])) is None
     naive.close()
 
 

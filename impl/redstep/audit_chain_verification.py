@@ -17,12 +17,13 @@ Nothing is locked meanwhile. The head is read at the start, and records appended
 records that were still to be read, verification starts again. Pages are of bounded size, and one is held at a time.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 
 from attrs import define, field, frozen
 
+from redstep.arguments import checked_integer
 from redstep.audit_chain import PAGE_BYTES, PAGE_RECORDS_MAX, Chain, Checkpoint, Head, Page, read, read_page
 from redstep.audit_chain_encoding import Record, Unparsable, parsed, records_of, true_hash
 from redstep.errors import Misuse
@@ -161,28 +162,102 @@ def verify(
     """
     if anchor is not None and anchor.name != chain.name:
         raise Misuse("anchor", f"is of the chain {anchor.name!r}, not of {chain.name!r}")
-    sealed_from: int | None = None
+    checked_integer("page_records", page_records, 1, PAGE_RECORDS_MAX)
+    began_at: int | None = None
     while True:
+        start: Page = read_page((yield from send(read(chain, 0, 0))))
+        head = start.head or Head(0, 0, chain.genesis.hex())
+        began_at = head.base_seq if began_at is None else began_at
+        run = Run(chain, head, start.length, began_at, page_records, progress)
+        if anchor is not None:
+            run.waypoints[anchor.size - 1] = bytes.fromhex(anchor.hash)
         try:
-            return (yield from _verified(chain, anchor, segments, page_records, progress, sealed_from))
-        except _Moved as moved:
-            if sealed_from is None:
-                [sealed_from] = moved.args
+            fold, first_seq = yield from run.through(segments)
+        except _Moved:
+            continue
+        return judged(fold, first_seq, head, anchor)
 
 
-def _verified(
-    chain: Chain,
-    anchor: Checkpoint | None,
-    segments: Sequence[Source],
-    page_records: int,
-    progress: Listener | None,
-    sealed_from: int | None,
-) -> Protocol[Verdict]:
-    """Verify from a snapshot. `sealed_from` is where the chain began when a seal came between, at first."""
-    start: Page = read_page((yield from send(read(chain, 0, 0))))
-    head = start.head or Head(0, 0, chain.genesis.hex())
-    waypoints = {anchor.size - 1: bytes.fromhex(anchor.hash)} if anchor else {}
-    fold = yield from _folded(chain, segments, head, waypoints)
-    if fold is None or (sealed_from is not None and sealed_from <= fold.seq < head.base_seq):
-        fold = Fold(chain.chain_id, head.base_seq, None if head.base_seq else chain.genesis, waypoints)
-    ...
+def judged(fold: Fold, first_seq: int, head: Head, anchor: Checkpoint | None) -> Verdict:
+    """Say what a fold that was carried through comes to."""
+    compared = anchor is not None and (anchor.size > min(first_seq, head.next_seq) or anchor.size == 0 == first_seq)
+    if fold.why is None and anchor is not None and anchor.size > head.next_seq:
+        fold.position, fold.why = head.next_seq, Break.TRUNCATED
+    if fold.why is not None:
+        integrity = Integrity.BROKEN
+    else:
+        integrity = Integrity.VERIFIED if compared else Integrity.CONSISTENT
+    return Verdict(
+        integrity=integrity,
+        position=fold.position,
+        why=fold.why,
+        first_seq=first_seq,
+        next_seq=fold.seq,
+        compared=compared,
+    )
+
+
+@define
+class Run:
+    """One reading of a chain, from the snapshot of its head."""
+
+    chain: Chain
+    head: Head
+    length: int
+    began_at: int
+    """The base before any seal that came between; what is missing up to the base now was sealed meanwhile."""
+    page_records: int
+    progress: Listener | None
+    waypoints: dict[int, bytes] = field(factory=dict)
+
+    def through(self, segments: Sequence[Source]) -> Protocol[tuple[Fold, int]]:
+        """Look at the files, then at the store; return the fold, and from which seq on it looked. Raises _Moved."""
+        base_seq = self.head.base_seq
+        fold, first_seq, joint = None, base_seq, None
+        for source in segments:
+            reader = yield RunWork(source)
+            while records := (yield RunWork(reader.records)):
+                for text in records:
+                    if fold is None:
+                        first_seq = _stated_seq(text)
+                        fold = self._begun(first_seq, None)
+                    fold.look(text)
+                    if fold.seq == base_seq:
+                        joint = fold.previous
+        if fold is not None and (fold.is_decided or fold.seq == base_seq or fold.why or fold.seq < self.began_at):
+            yield from self._look_at_the_store(fold)  # it goes on where the files end, or should have
+            return fold, first_seq
+        if fold is not None and fold.seq > base_seq and fold.previous:  # they overlap, and must agree
+            self.waypoints.setdefault(fold.seq - 1, fold.previous)
+        if joint is None:
+            first_seq = base_seq
+        fold = self._begun(base_seq, joint)
+        yield from self._look_at_the_store(fold)
+        return fold, first_seq
+
+    def _begun(self, seq: int, previous: bytes | None) -> Fold:
+        return Fold(self.chain.chain_id, seq, previous or (None if seq else self.chain.genesis), self.waypoints)
+
+    def _look_at_the_store(self, fold: Fold) -> Protocol[None]:
+        cursor, end = self.head.base_seq, self.head.base_seq + self.length
+        while cursor < end and not fold.is_decided:
+            page = read_page((yield from send(read(self.chain, cursor, min(self.page_records, end - cursor)))))
+            if page.first > cursor:
+                raise _Moved
+            before = cursor
+            for text in records_of(page.page):
+                fold.look(text)
+                cursor += 1
+            if cursor == before:
+                break  # the list has become shorter, which the head will tell
+            if self.progress:
+                yield Announce((self.progress,), Progress(cursor - self.head.base_seq, self.length))
+        fold.end(self.head)
+
+
+def _stated_seq(text: bytes) -> int:
+    """Where the first file begins, by its own account."""
+    try:
+        return parsed(text).seq
+    except Unparsable:
+        return 0

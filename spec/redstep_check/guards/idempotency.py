@@ -216,7 +216,8 @@ def suspects(transition: Transition, answer: Answer, others: list[spec.Scope]) -
     """The rules that this very answer points to, if it differs: it may tell more than the reply that was expected."""
     if not isinstance(answer, Answered):
         return ()
-    fence = answer.values.get("fence") if answer.values.get("verdict") == "acquired" else None
+    values = answer.values if answer.values.get("verdict") == "acquired" else {}
+    fence, until_ms = values.get("fence"), values.get("lease_until_ms")
     match transition.reply, transition.before:
         case _, spec.Absent() if others:
             return ("ID-9",)  # nothing is known of this scope: what is known must be of another
@@ -224,6 +225,8 @@ def suspects(transition: Transition, answer: Answer, others: list[spec.Scope]) -
             return spec.of_death(transition.before)
         case spec.Acquired(fence=its), _ if fence == its + 1 and (transition.fates or not transition.fresh):
             return ("ID-4",)  # its own lease was taken for ended
+        case spec.Acquired(), spec.Claimed(fence=its, lease_until_ms=its_end_ms) if (fence, until_ms) == (its, its_end_ms):
+            return ("ID-4",)  # its own lease was taken for running
         case spec.InProgress(), spec.Claimed(fence=its) if fence == its + 1:
             return ("ID-4",)  # another's was
         case spec.Replay(replayable=True), _ if fence == 1:

@@ -1,0 +1,107 @@
+"""
+Export: records go into a file, and may then be sealed, so that the memory of a long chain stays bounded.
+
+    export(file) ──▶ every record checked, the file synced and given its name ──▶ seal(exported) ──▶ the store lets go of them
+
+A file is a page as `audit_chain_encoding` tells it: of each record a u32 length and the stored record, from the first to the last.
+It needs nothing else, for every record states its chain and its seq; files one after the other are a file. A verification that
+is given the files runs across them and the store.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from redstep.arguments import checked_integer
+from redstep.audit_chain import KEEP, PAGE_BYTES, Chain, Head, SealKind, read, read_page, read_seal
+from redstep.audit_chain import seal as seal_request
+from redstep.audit_chain_encoding import page_of, records_of
+from redstep.audit_chain_errors import ChainBroken, Sealed, SealRefused
+from redstep.audit_chain_verification import Fold
+from redstep.protocols import send
+from redstep.wishes import Protocol, RunWork
+
+_LENGTH_BYTES = 4
+
+
+@frozen
+class Exported:
+    """What a file holds: the records from `first_seq` to below `next_seq`."""
+
+    first_seq: int
+    next_seq: int
+    hash: str
+    """Of the last one, 64 hex digits; of none, what the next one links to."""
+
+
+class SegmentWriter:
+    """Writes a file that has its name only when it is whole, and safe on the disk."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self._partial = self._path.with_name(f"{self._path.name}.partial")
+        self._file = self._partial.open("wb")
+
+    def write(self, page: bytes) -> None:
+        """Add a page."""
+        self._file.write(page)
+
+    def commit(self) -> None:
+        """Give the file its name."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._partial.replace(self._path)
+        directory = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def discard(self) -> None:
+        """Leave no file behind, unless it was given its name."""
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+
+class SegmentReader:
+    """Reads a file a few records at a time. What is cut off at its end is given as it is: no record, which will be noticed."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._file = Path(path).open("rb")
+
+    def records(self) -> list[bytes]:
+        """Return the next records, about 1 MiB of them; none at the end."""
+        found: list[bytes] = []
+        size = 0
+        while size < PAGE_BYTES and (prefix := self._file.read(_LENGTH_BYTES)):
+            length = int.from_bytes(prefix)
+            record = self._file.read(length) if len(prefix) == _LENGTH_BYTES else b""
+            found.append(record if len(record) == length else b"")
+            size += len(record) + 1
+        if not found:
+            self._file.close()
+        return found
+
+
+def export(chain: Chain, opened: Any, upto: int | None = None) -> Protocol[Exported]:
+    """Write the records below `upto`, checked, to the writer that `opened` gives; by default all but those that a seal keeps.
+
+    Raises ChainBroken, Sealed when somebody else seals meanwhile, Unavailable, ServiceOverloaded, Corrupt, OSError, Misuse.
+    """
+    if upto is not None:
+        checked_integer("upto", upto, 0)
+    start = read_page((yield from send(read(chain, 0, 0))))
+    head = start.head or Head(0, 0, chain.genesis.hex())
+    most = max(head.base_seq, head.next_seq - KEEP) if upto is None else min(upto, head.next_seq)
+    writer = yield RunWork(opened)
+    try:
+        fold = Fold(chain.chain_id, head.base_seq, None if head.base_seq else chain.genesis)
+        while fold.seq < most:
+            page = read_page((yield from send(read(chain, fold.seq, most - fold.seq))))
+            ...
+    finally:
+        yield RunWork(writer.discard)
+    return Exported(head.base_seq, fold.seq, (fold.previous or b"").hex())

@@ -9,21 +9,25 @@ is given the files runs across them and the store.
 """
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
 from redstep.arguments import checked_integer
-from redstep.audit_chain import KEEP, PAGE_BYTES, Chain, Head, SealKind, read, read_page, read_seal
+from redstep.audit_chain import KEEP, PAGE_BYTES, PAGE_RECORDS_MAX, Chain, Head, SealKind, read, read_page, read_seal
 from redstep.audit_chain import seal as seal_request
-from redstep.audit_chain_encoding import page_of, records_of
+from redstep.audit_chain_encoding import records_of
 from redstep.audit_chain_errors import ChainBroken, Sealed, SealRefused
 from redstep.audit_chain_verification import Fold
 from redstep.protocols import send
 from redstep.wishes import Protocol, RunWork
 
 _LENGTH_BYTES = 4
+_RECORD_BYTES_MAX = 2 * 1024 * 1024
+"""More than the longest event and the longest name take."""
 
 
 @frozen
@@ -78,7 +82,7 @@ class SegmentReader:
         size = 0
         while size < PAGE_BYTES and (prefix := self._file.read(_LENGTH_BYTES)):
             length = int.from_bytes(prefix)
-            record = self._file.read(length) if len(prefix) == _LENGTH_BYTES else b""
+            record = self._file.read(min(length, _RECORD_BYTES_MAX)) if len(prefix) == _LENGTH_BYTES else b""
             found.append(record if len(record) == length else b"")
             size += len(record) + 1
         if not found:
@@ -86,22 +90,49 @@ class SegmentReader:
         return found
 
 
-def export(chain: Chain, opened: Any, upto: int | None = None) -> Protocol[Exported]:
-    """Write the records below `upto`, checked, to the writer that `opened` gives; by default all but those that a seal keeps.
+def export(chain: Chain, opened: Callable[[], Any], upto: int | None = None) -> Protocol[Exported]:
+    """Write the records below `upto` to the writer that `opened` gives; by default all but those that a seal keeps.
 
-    Raises ChainBroken, Sealed when somebody else seals meanwhile, Unavailable, ServiceOverloaded, Corrupt, OSError, Misuse.
+    Each is checked first. Raises ChainBroken, Sealed when somebody else seals meanwhile, Unavailable, ServiceOverloaded, Corrupt,
+    OSError, Misuse. When there is nothing to export, no writer is opened.
     """
     if upto is not None:
         checked_integer("upto", upto, 0)
     start = read_page((yield from send(read(chain, 0, 0))))
     head = start.head or Head(0, 0, chain.genesis.hex())
-    most = max(head.base_seq, head.next_seq - KEEP) if upto is None else min(upto, head.next_seq)
+    end = min(head.next_seq - KEEP if upto is None else upto, head.next_seq)
+    fold = Fold(chain.chain_id, head.base_seq, None if head.base_seq else chain.genesis)
+    if end <= head.base_seq:
+        return Exported(head.base_seq, head.base_seq, "")
     writer = yield RunWork(opened)
     try:
-        fold = Fold(chain.chain_id, head.base_seq, None if head.base_seq else chain.genesis)
-        while fold.seq < most:
-            page = read_page((yield from send(read(chain, fold.seq, most - fold.seq))))
-            ...
+        while fold.seq < end:
+            page = read_page((yield from send(read(chain, fold.seq, min(PAGE_RECORDS_MAX, end - fold.seq)))))
+            if page.first > fold.seq:
+                raise Sealed(f"somebody else sealed the records from {fold.seq} on while they were exported")
+            if not page.page:
+                raise ChainBroken(f"the record {fold.seq} is missing")
+            for record in records_of(page.page):
+                fold.look(record)
+            if fold.why is not None:
+                raise ChainBroken(f"the chain breaks at {fold.position}: {fold.why.value}")
+            yield RunWork(partial(writer.write, page.page))
+        yield RunWork(writer.commit)
     finally:
         yield RunWork(writer.discard)
     return Exported(head.base_seq, fold.seq, (fold.previous or b"").hex())
+
+
+def seal(chain: Chain, upto: int | Exported, keep: int = KEEP) -> Protocol[int]:
+    """Remove the records below a seq, or those that were exported; return the seq that the store begins with now.
+
+    Raises SealRefused when fewer than `keep` would stay, Unavailable, ServiceOverloaded, Corrupt, Misuse.
+    """
+    end = upto.next_seq if isinstance(upto, Exported) else checked_integer("upto", upto, 0)
+    checked_integer("keep", keep, 1)
+    while True:
+        kind, base_seq = read_seal((yield from send(seal_request(chain, end, keep))))
+        if kind is SealKind.REFUSED:
+            raise SealRefused(f"fewer than {keep} records would stay if those below {end} went")
+        if kind is SealKind.DONE:
+            return base_seq

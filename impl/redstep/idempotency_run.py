@@ -53,16 +53,138 @@ UNPROTECTED = Acquired("", 0, 0, 0)
 
 @frozen
 class Codec(Generic[T]):
-    """How responses become bytes and come back."""
+    """How responses become bytes and come back. Who did the work gets its response as it is, the others a decoded one."""
 
     encode: Callable[[T], bytes]
     decode: Callable[[bytes], T]
 
 
-def _as_json(value: Any) -> bytes:
+def _as_json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-BYTES: Codec[bytes] = Codec(bytes.__call__, bytes) if False else Codec(lambda value: value, lambda value: value)
+BYTES: Codec[bytes] = Codec(lambda response: response, lambda response: response)
 JSON: Codec[Any] = Codec(_as_json, json.loads)
 """A response comes back as JSON has it: a tuple as a list, a key that is no str as one."""
+
+
+@frozen(kw_only=True)
+class Manner:
+    """How work is run, whatever its scope. Raises Misuse."""
+
+    wait_ms: int = 0
+    """How long to wait for somebody else who is at it; 0 raises InProgress at once."""
+    codec: Codec[Any] = field(default=BYTES)
+    store_if: Callable[[Any], bool] | None = None
+    """Refuses responses, by their value: then the key is released, for the work may be tried again."""
+    had_no_effect: Callable[[Exception], bool] | None = None
+    """Says of an error of the work, other than a NoEffect, that nothing has happened: then the key is released."""
+
+    def __attrs_post_init__(self) -> None:
+        checked_integer("wait_ms", self.wait_ms, 0)
+        if not isinstance(self.codec, Codec):
+            raise Misuse("codec", f"must be a Codec, not a {type(self.codec).__name__}")
+        for name in ("store_if", "had_no_effect"):
+            checked_callable(name, getattr(self, name), optional=True)
+
+
+def checked_callable(argument: str, value: object, *, optional: bool = False) -> None:
+    """Raise Misuse unless it can be called."""
+    if not callable(value) and not (optional and value is None):
+        raise Misuse(argument, f"must be a function, not a {type(value).__name__}")
+
+
+@frozen(kw_only=True)
+class Outcome(Generic[T]):
+    """What came of idempotent work."""
+
+    response: T
+    replayed: bool = False
+    """Whether it was done by somebody else, or before."""
+    recorded: bool = True
+    """Whether later callers get this response. False: it was refused, or the store failed."""
+    degraded: bool = False
+    """Whether the work ran unprotected, for the store did not answer the claim."""
+
+
+@frozen
+class Trouble:
+    """What an operator should know."""
+
+    scope: Scope
+    level: int
+    problem: str
+
+
+def tell(event: Trouble) -> None:
+    """Log it."""
+    log.log(event.level, "idempotency %s: %s", event.scope, event.problem)
+
+
+def run(
+    policy: Policy, scope: Scope, fingerprint: str | bytes, work: Callable[[Acquired], Any], manner: Manner
+) -> Protocol[Outcome[Any]]:
+    """Have work done once for a scope, by this call or another, and give its response.
+
+    The work is given the claim, whose fence it passes on to what it changes. What it raises is raised on, unchanged.
+
+    Raises FingerprintMismatch, InProgress, NotReplayable, LeaseLost, ResponseUnusable, Misuse, Corrupt, ServiceOverloaded,
+    and Unavailable when it fails closed.
+    """
+    checked_callable("work", work)
+    token = yield from protocols.draw_token()
+    try:
+        claim = yield from protocols.claim_as(token, policy, scope, fingerprint)
+    except Unavailable as error:
+        if policy.on_store_failure == FAIL_CLOSED:
+            raise
+        yield _trouble(scope, logging.WARNING, f"the work is run without protection: {error}")
+        claim = None
+    if claim is None:
+        return Outcome(response=(yield RunWork(partial(work, UNPROTECTED))), recorded=False, degraded=True)
+    if isinstance(claim, Underway):
+        claim = yield from _waited(policy, scope, fingerprint, token, claim, manner.wait_ms)
+    match claim:
+        case Acquired():
+            return (yield from _run(policy, scope, claim, work, manner))
+        case Replay(response, replayable=True):
+            return Outcome(response=manner.codec.decode(response), replayed=True)
+        case Replay():
+            raise NotReplayable(f"{scope} was done, and its response was not kept")
+        case Underway(retry_after_ms):
+            raise InProgress(f"somebody else is at {scope}", retry_after_ms=retry_after_ms)
+        case Mismatch():
+            raise FingerprintMismatch(f"{scope} was used for another payload")
+
+
+def _waited(
+    policy: Policy, scope: Scope, fingerprint: str | bytes, token: str, claim: Claim, wait_ms: int
+) -> Protocol[Claim]:
+    """Claim again until the other is done, or his lease has ended, or we have waited long enough.
+
+    If the store fails meanwhile, that is raised even when failing open: somebody is known to be at the work.
+    """
+    if wait_ms == 0:
+        return claim
+    deadline_ms: int = (yield ReadClock()) + wait_ms
+    pause_ms = PAUSE_LEAST_MS
+    while isinstance(claim, Underway) and (left_ms := deadline_ms - (yield ReadClock())) > 0:
+        drawn_ms: int = yield DrawInteger(pause_ms // 2, pause_ms)
+        yield Sleep(min(drawn_ms, claim.retry_after_ms, left_ms))
+        pause_ms = min(2 * pause_ms, PAUSE_MOST_MS)
+        claim = yield from protocols.claim_as(token, policy, scope, fingerprint)
+    return claim
+
+
+def _run(policy: Policy, scope: Scope, claim: Acquired, work: Callable[[Acquired], Any], manner: Manner) -> Protocol[Outcome[Any]]:
+    release = partial(protocols.release, policy, scope, claim.token)
+    try:
+        response = yield RunWork(partial(work, claim))
+    except Exception as error:
+        if isinstance(error, NoEffect) or (manner.had_no_effect is not None and manner.had_no_effect(error)):
+            yield from _recorded(scope, "the key was not released and is blocked until its lease ends", release)
+        raise
+    if manner.store_if is not None and not manner.store_if(response):
+        yield from _recorded(scope, "the key was not released and is blocked until its lease ends", release)
+        return Outcome(response=response, recorded=False)
+    ...

@@ -20,7 +20,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -29,6 +29,7 @@ from typing import Any
 from attrs import frozen
 
 from redstep_check import measuring
+from redstep_check.exploration import World, diagram, explore
 from redstep_check.headers import Entry, parse
 from redstep_check.measuring import Measured
 from redstep_spec import properties
@@ -126,6 +127,17 @@ def rules() -> str:
 
 def _links(places: Iterable[Place]) -> str:
     return ", ".join(place.link for place in sorted(places))
+
+
+def state_diagram(guard: str) -> str:
+    """The states of a guard, drawn from the steps that its specification takes in a small world."""
+    module = import_module(f"redstep_spec.worlds.{guard.replace('-', '_')}")
+    world = World(initial=module.INITIAL, calls=module.calls, step=module.step, kind=module.kind, label=module.label)
+    found = explore(world)
+    some = "" if found.exhausted else "the first "
+    told = f"Drawn from {some}{found.steps:,} steps between the {len(found.depth):,} states of this world"
+    theory = " ".join((module.__doc__ or "").strip().partition("\n\n")[0].split())
+    return f"{diagram(found.edges, module.kind(module.INITIAL))}\n{theory} {told}.\n"
 
 
 def figures() -> str:
@@ -249,9 +261,15 @@ def _text(node: ast.expr) -> str:
 # ---------------------------------------------------------------------------------------------- making
 
 
+WORLDS = ("rate-limiter",)
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"reading": reading},
-    "spec/README.md": {"properties": properties_table, "figures": figures, "rules": rules},
+    "spec/README.md": {
+        **{guard: partial(state_diagram, guard) for guard in WORLDS},
+        "properties": properties_table,
+        "figures": figures,
+        "rules": rules,
+    },
     "lua/README.md": {"scripts": scripts},
     "impl/README.md": {"modules": modules},
 }

@@ -38,15 +38,16 @@ class Porcupine:
 
 def module_directory() -> Path:
     """Where its module lies, with its histories. Raises NoPorcupine."""
-    if shutil.which("go") is None:
-        raise NoPorcupine("go is not installed")
     _go("mod", "download")
     return Path(_go("list", "-m", "-f", "{{.Dir}}", "github.com/anishathalye/porcupine").strip())
 
 
 def _go(*words: str) -> str:
+    program = shutil.which("go")
+    if program is None:
+        raise NoPorcupine("go is not installed")
     try:
-        return subprocess.run(("go", *words), cwd=SOURCE, capture_output=True, text=True, check=True).stdout  # noqa: S603
+        return subprocess.run((program, *words), cwd=SOURCE, capture_output=True, text=True, check=True).stdout  # noqa: S603
     except subprocess.CalledProcessError as error:
         raise NoPorcupine(f"go {words[0]}: {error.stderr.strip()}") from error
 

@@ -2,13 +2,12 @@
 
 import random
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from attrs import frozen
 
-from redstep_check.linearizability import Completion, Event, Failed, Invocation, Model, Outcome, Recorder, Replied, Unknown
+from redstep_check.linearizability import Event, Failed, Model, Outcome, Recorder, Replied, Unknown
 
 
 class Call(NamedTuple):
@@ -156,6 +155,9 @@ def drawn(name: str, model: str, *, clients: int, operations: int, keys: int = 1
 def _drawn_call(choose: random.Random, model: str, key: str, number: int) -> Call:
     if model == "queue":
         return Call("enqueue", key, str(number)) if choose.random() < 0.5 else Call("dequeue", key)
-    value = str(choose.randrange(5))
+    if model == "store":
+        kind = choose.choice(("read", "write", "append"))
+        return Call(kind, key, "" if kind == "read" else f"{number} ")
+    old, value = (str(choose.randrange(5)) for _ in range(2))
     kind = choose.choice(("read", "read", "write", "cas"))
-    return Call(kind, key, "" if kind == "read" else value, str(choose.randrange(5)) if kind == "cas" else "")
+    return Call(kind, key, "" if kind == "read" else value, old if kind == "cas" else "")

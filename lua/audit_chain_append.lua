@@ -7,7 +7,7 @@
          2 genesis      hash that the first record of the chain links to, 64 hex digits
          3 seq          integer >= 0, of the first record given
          4 previous     hash that it links to, 64 hex digits
-         5 hash         of the last record given, 64 hex digits
+         5 hash         of the last record given, 64 hex digits: the caller's word, for Redis has no SHA-256 to hold it against
          6 base_seq     integer >= 0, as the caller remembers it: a hint, which saves time when it is right
          7 count        integer, 1 to 500
          * record       opening, seq in 8 bytes, previous hash in 32, append id in 16, hash in 32, event; big-endian. All events

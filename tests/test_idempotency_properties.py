@@ -735,15 +735,20 @@ class Touched(ModelIdempotency):
 
 
 @pytest.mark.parametrize(
-    ("target", "rule"),
-    [(KeptWrongly(-1_000), "CM-3"), (KeptWrongly(1_000), "CM-3"), (Forever(), "CM-3"), (Touched(), "ID-6")],
+    ("target", "rules"),
+    [
+        (KeptWrongly(-1_000), {"CM-3"}),
+        (KeptWrongly(1_000), {"CM-3"}),
+        (Forever(), {"CM-3"}),
+        (Touched(), {"ID-1", "ID-6"}),
+    ],
     ids=["too short", "too long", "for ever", "touched"],
 )
-def test_what_is_stored_is_compared_to_the_byte_and_to_the_millisecond(target: ModelIdempotency, rule: str) -> None:
-    """CM-3: not only what it means."""
+def test_what_is_stored_is_compared_to_the_byte_and_to_the_millisecond(target: ModelIdempotency, rules: set[str]) -> None:
+    """CM-3: and what a call should have left alone, to the byte."""
     result = run(BENCH, target, BUDGET)
     assert result.mismatch is not None
-    assert result.mismatch.rule in {rule, "ID-1"} if rule == "ID-6" else result.mismatch.rule == rule
+    assert result.mismatch.rule in rules
 
 
 def test_a_renewal_without_effect_may_be_written_or_not() -> None:

@@ -18,7 +18,7 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import cast
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from redstep import scripts
 from redstep.arguments import checked_integer, checked_name
@@ -122,29 +122,17 @@ class Chain:
     """How often an append is linked anew after others came first."""
     deadline_ms: int = field(default=5_000, converter=_deadline_ms)
     """For how long the same bytes are sent again when it is unknown whether they were appended."""
-    chain_id: bytes = field(init=False, repr=False)
+    chain_id: bytes = field(init=False, repr=False, default=Factory(lambda self: self.name.encode(), takes_self=True))
     """The name in UTF-8, which is hashed into every record; the prefix is not."""
-    opening: bytes = field(init=False, repr=False)
+    opening: bytes = field(init=False, repr=False, default=Factory(lambda self: opening(self.chain_id), takes_self=True))
     """What every record begins with."""
-    genesis: bytes = field(init=False, repr=False)
+    genesis: bytes = field(init=False, repr=False, default=Factory(lambda self: genesis_hash(self.chain_id), takes_self=True))
     """What the first record links to."""
-    keys: tuple[str, str, str] = field(init=False, repr=False)
-    """Records, head and ids. The name is the hash tag, so they share a slot."""
+    keys: tuple[str, str, str] = field(init=False, repr=False, default=Factory(lambda self: self.named_keys(), takes_self=True))
+    """Records, head and ids."""
 
-    @chain_id.default
-    def _encode_the_name(self) -> bytes:
-        return self.name.encode()
-
-    @opening.default
-    def _open_records(self) -> bytes:
-        return opening(self.chain_id)
-
-    @genesis.default
-    def _hash_the_genesis(self) -> bytes:
-        return genesis_hash(self.chain_id)
-
-    @keys.default
-    def _name_the_keys(self) -> tuple[str, str, str]:
+    def named_keys(self) -> tuple[str, str, str]:
+        """The name is the hash tag, so they share a slot."""
         stem = f"{self.prefix}audit-chain:{{{self.name}}}"
         return f"{stem}:records", f"{stem}:head", f"{stem}:ids"
 

@@ -157,11 +157,12 @@ def _settle_linked(chain: Chain, memory: Memory, appending: Appending, journal: 
             appending.link(chain, memory.head or (yield from _first_head(chain)))
             if journal:
                 yield RunWork(partial(journal, appending))
-        was_ambiguous, reply = yield from _answered(chain, append(chain, appending.records, base_seq), appending)
+        records = appending.records
+        was_ambiguous, reply = yield from _answered(chain, append(chain, records, base_seq), appending)
         answer = _understood(read_append, reply)
         if answer.kind is Kind.SEALED and was_ambiguous:
-            raise GaveUp(Sealed(f"the records from {appending.records[0].seq} on were sealed meanwhile"), exhausted=True)
-        records, appending.ambiguous = appending.records, False
+            raise GaveUp(Sealed(f"the chain begins at {answer.head.base_seq} by now"), exhausted=True)
+        appending.ambiguous = False
         memory.head, base_seq = answer.head, answer.head.base_seq
         if answer.kind in (Kind.APPENDED, Kind.ALREADY):
             appending.appended = tuple(Appended(record.seq, record.hash.hex()) for record in records)
@@ -185,7 +186,7 @@ def _settle_next(chain: Chain, memory: Memory, appending: Appending, journal: Jo
         was_ambiguous, reply = yield from _answered(chain, request, appending)
         answer = _understood(read_append_next, reply)
         if answer.kind is Kind.SEALED and was_ambiguous:
-            raise GaveUp(Sealed(f"the records from {appending.since} on were sealed meanwhile"), exhausted=True)
+            raise GaveUp(Sealed(f"records from {appending.since} on were sealed meanwhile"), exhausted=True)
         appending.ambiguous, memory.next_seq = False, answer.next_seq
         if answer.kind is not Kind.SEALED:
             appending.appended = (Appended(answer.seq, answer.hash),)

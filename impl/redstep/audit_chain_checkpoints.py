@@ -1,8 +1,8 @@
 """
 Checkpoints: what a chain was, signed, so that whoever can rewrite the store cannot rewrite the past.
 
-A checkpoint is a signed note (C2SP signed-note) whose text is that of a log's checkpoint (C2SP tlog-checkpoint), with the hash of
-the last record in the place of a tree's root:
+A checkpoint is a signed note (C2SP signed-note) whose text is that of a log's checkpoint (C2SP tlog-checkpoint), with the hash
+of the last record in the place of a tree's root:
 
     redstep.audit-chain/orders                                       origin: the chain
     1042                                                             size

@@ -3,9 +3,9 @@ Export: records go into a file, and may then be sealed, so that the memory of a 
 
     export(file) ──▶ every record checked, the file synced and given its name ──▶ seal(exported) ──▶ the store lets go of them
 
-A file is a page as `audit_chain_encoding` tells it: of each record a u32 length and the stored record, from the first to the last.
-It needs nothing else, for every record states its chain and its seq; files one after the other are a file. A verification that
-is given the files runs across them and the store.
+A file is a page as `audit_chain_encoding` tells it: of each record a u32 length and the stored record, from the first to the
+last. It needs nothing else, for every record states its chain and its seq; files one after the other are a file. A verification
+that is given the files runs across them and the store.
 """
 
 import os
@@ -74,27 +74,29 @@ class SegmentReader:
     """Reads a file a few records at a time. What is cut off at its end is given as it is: no record, which will be noticed."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._file = Path(path).open("rb")
+        self._path = Path(path)
+        self._at = 0
 
     def records(self) -> list[bytes]:
-        """Return the next records, about 1 MiB of them; none at the end."""
+        """Return the next records, about 1 MiB of them; none at the end. Raises OSError."""
         found: list[bytes] = []
         size = 0
-        while size < PAGE_BYTES and (prefix := self._file.read(_LENGTH_BYTES)):
-            length = int.from_bytes(prefix)
-            record = self._file.read(min(length, _RECORD_BYTES_MAX)) if len(prefix) == _LENGTH_BYTES else b""
-            found.append(record if len(record) == length else b"")
-            size += len(record) + 1
-        if not found:
-            self._file.close()
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            while size < PAGE_BYTES and (prefix := file.read(_LENGTH_BYTES)):
+                length = int.from_bytes(prefix)
+                record = file.read(min(length, _RECORD_BYTES_MAX)) if len(prefix) == _LENGTH_BYTES else b""
+                found.append(record if len(record) == length else b"")
+                size += len(record) + 1
+            self._at = file.tell()
         return found
 
 
 def export(chain: Chain, opened: Callable[[], Any], upto: int | None = None) -> Protocol[Exported]:
     """Write the records below `upto` to the writer that `opened` gives; by default all but those that a seal keeps.
 
-    Each is checked first. Raises ChainBroken, Sealed when somebody else seals meanwhile, Unavailable, ServiceOverloaded, Corrupt,
-    OSError, Misuse. When there is nothing to export, no writer is opened.
+    Each is checked first. When there is nothing to export, no writer is opened. Raises ChainBroken, Sealed when somebody else
+    seals meanwhile, Unavailable, ServiceOverloaded, Corrupt, OSError, Misuse.
     """
     if upto is not None:
         checked_integer("upto", upto, 0)

@@ -6,8 +6,8 @@ The spool: a journal of the events whose append failed, so that a later `drain` 
     done   append id                                                          it is in the chain, which is known
 
 Each line is written and synced before what it is about may happen, so a process may be killed at any point. An event that may
-have been appended is sent again as it was linked last, and finds itself; only after a definite mismatch is it linked anew, which
-is written down first. A line that the end of the process cut off was not yet of any consequence, and is dropped.
+have been appended is sent again as it was linked last, and finds itself; only after a definite mismatch is it linked anew, and
+that is written down first. A line that the end of the process cut off was not yet of any consequence, and is dropped.
 
 The file holds one JSON object a line, after the CRC-32 of its text. It belongs to one chain, and to one process at a time: a
 lock on `<file>.lock` sees to that.

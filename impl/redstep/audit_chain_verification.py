@@ -24,7 +24,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from redstep.arguments import checked_integer
-from redstep.audit_chain import PAGE_BYTES, PAGE_RECORDS_MAX, Chain, Checkpoint, Head, Page, read, read_page
+from redstep.audit_chain import PAGE_RECORDS_MAX, Chain, Checkpoint, Head, Page, read, read_page
 from redstep.audit_chain_encoding import Record, Unparsable, parsed, records_of, true_hash
 from redstep.errors import Misuse
 from redstep.protocols import send
@@ -80,7 +80,7 @@ class Progress:
 
 Listener = Callable[[Progress], Any]
 Source = Callable[[], Any]
-"""Opens a file of exported records; what it gives has a method `records`, which returns a few at a time, and none at its end."""
+"""Opens a file of exported records. What it gives has a method `records`: it returns a few at a time, and none at the end."""
 
 
 @define
@@ -183,12 +183,9 @@ def judged(fold: Fold, first_seq: int, head: Head, anchor: Checkpoint | None) ->
     compared = anchor is not None and (anchor.size > min(first_seq, head.next_seq) or anchor.size == 0 == first_seq)
     if fold.why is None and anchor is not None and anchor.size > head.next_seq:
         fold.position, fold.why = head.next_seq, Break.TRUNCATED
-    if fold.why is not None:
-        integrity = Integrity.BROKEN
-    else:
-        integrity = Integrity.VERIFIED if compared else Integrity.CONSISTENT
+    sound = Integrity.VERIFIED if compared else Integrity.CONSISTENT
     return Verdict(
-        integrity=integrity,
+        integrity=Integrity.BROKEN if fold.why else sound,
         position=fold.position,
         why=fold.why,
         first_seq=first_seq,

@@ -207,15 +207,18 @@ def replied(error: RedisError) -> RedstepError:
     return Unavailable(f"the store refused: {prefix}{error}", definite=True, code=code(error))
 
 
-CODE = re.compile(
-    r"^(?:ERR .*?@user_script: ?\d+: -?|Command # \d+ .*? of pipeline caused error: )?(?P<code>[A-Z]{2,})\b", re.DOTALL
-)
-"""Where an error holds its code: first in its text, but for scripts of Redis 6 and for redis-py's pipelines."""
+PLACE = r"(?:Error running script .*?)?@user_script: ?\d+: -?"
+COMMAND = r"Command # \d+ .*? of pipeline caused error: "
+CODE = re.compile(f"(?:{PLACE}|{COMMAND}|)(?P<code>[A-Z]{{2,}})\\b", re.DOTALL)
+CODE_IN_SCRIPT = re.compile(f"{PLACE}(?P<code>[A-Z]{{2,}})\\b", re.DOTALL)
+"""Where an error holds its code: first in its text, unless Redis 6 puts a place before it, or a pipeline the command."""
 
 
 def code(error: RedisError) -> str | None:
     """Return the code of an error reply, such as OOM; redis-py takes some from their texts and leaves others there."""
-    found = None if error.status_code else CODE.match(str(error))
+    if error.status_code not in (None, "ERR"):
+        return error.status_code
+    found = (CODE_IN_SCRIPT if error.status_code else CODE).match(str(error))
     return found["code"] if found else error.status_code
 
 

@@ -1,21 +1,22 @@
 """
 The idempotency store: of many calls for the same work one is told to do it, and the others what came of it.
 
-                  claim                        complete
-         new ───────────────▶ claimed ─────────────────────▶ completed        each with the fingerprint of the payload,
-          ▲                    ▲  │ ▲ renew, takeover           │             the token of the last owner, and the fence
-          │              claim │  │ release                     │
-          │                    │  ▼                             │
-          └───────────────── released ◀─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─┘
-                 retention              every record dies, and the key is new again
+                     renew;  takeover after the lease, fence + 1
+                    ┌────┐
+           claim    │    ▼   complete
+      new ───────▶ claimed ──────────▶ completed ─ ─ retention ─ ─▶ new
+                    │    ▲
+            release │    │ claim, fence + 1
+                    ▼    │
+                   released ─ ─ retention ─ ─▶ new
 
-An owner is a token: whoever claims first. His lease bounds how long he may keep others waiting if he dies. After it anybody may
-take over; until somebody does, he is still the owner. Each takeover raises the fence by one: pass it on to whatever the work
-changes, and refuse there what carries a lower one, for no lease can stop an owner who is merely slow.
+An owner is a token: that of whoever claims first. Its lease bounds how long it may keep others waiting if it dies. After the
+lease anybody may take over; until somebody does, it is still the owner. Each takeover raises the fence: pass it on to whatever
+the work changes, and refuse a lower one there, for no lease can stop an owner that is merely slow.
 
-The record is one hash, in the field `claim` the state, token, death, lease, fence and fingerprint, in `response` what was
-completed. The engine's clock is the only clock. The vocabulary (idempotency key, payload fingerprint, 409 while in progress, 422
-for another payload) is that of the IETF's draft of the Idempotency-Key header field; the fence is Kleppmann's fencing token.
+Another payload under the same key is a mismatch in every state, so a record holds the payload's fingerprint. The engine's clock
+is the only clock. The terms (idempotency key, fingerprint, in progress) are those of the IETF's draft of the Idempotency-Key
+header field; the fence is Kleppmann's fencing token.
 """
 
 import hashlib
@@ -26,9 +27,7 @@ from redstep.arguments import checked_integer, checked_name
 from redstep.errors import Misuse
 from redstep.store_failure import FAIL_CLOSED, as_policy
 
-COMMANDS = frozenset(
-    {"evalsha", "eval", "script|load", "time", "hget", "hgetall", "hset", "hdel", "pexpire", "pexpireat"}
-)
+COMMANDS = frozenset({"evalsha", "eval", "script|load", "time", "hget", "hgetall", "hset", "hdel", "pexpire", "pexpireat"})
 """The commands that an ACL user needs, on keys that start with the prefix.
 
     ACL SETUSER service on >password ~redstep:* +evalsha +eval +script|load +time +hget +hgetall +hset +hdel ...
@@ -137,10 +136,10 @@ class Policy:
 
 @frozen
 class Acquired:
-    """The key is the caller's: he is to do the work, and then to complete it or to release the key."""
+    """The key is the caller's, who is to do the work, and then to complete it or to release the key."""
 
     token: str
-    """What he is known by."""
+    """What the owner is known by."""
     fence: int
     """How often the key was acquired, by now, since it was new."""
     lease_until_ms: int

@@ -2,8 +2,8 @@
 The idempotency store's protocols: claim, complete, release and renew, each one script call.
 
 All four carry an identity, the owner's token, so that the same bytes may be sent again after a lost reply: to repeat a claim, a
-completion or a release changes nothing, and to repeat a renewal does no harm. What an owner wishes of his claim goes by the
-reserved lane, for his work has begun.
+completion or a release changes nothing, and to repeat a renewal does no harm. What an owner wishes of its claim goes by the
+reserved lane, for its work has begun.
 """
 
 import hashlib
@@ -46,8 +46,8 @@ TOKEN_BYTES = 16
 def claim(policy: Policy, scope: Scope, fingerprint: str | bytes, token: str | None = None) -> Protocol[Claim]:
     """Ask to do the work of a scope, for a payload with this fingerprint.
 
-    Without a token one is drawn, and a claim of which nobody will hear is released again. With a token of his own a caller can
-    go on with a claim that he made before; then it is his business to release it.
+    Without a token one is drawn, and a claim of which nobody will hear is released again. With a token of their own, callers
+    can go on with a claim that they made before; then it is their business to release it.
 
     Raises Misuse, Unavailable, Corrupt, ServiceOverloaded.
     """
@@ -71,6 +71,8 @@ def claim_as(token: str, policy: Policy, scope: Scope, fingerprint: str | bytes)
     try:
         answer = yield from _claim(policy, policy.key(scope), token, checked_fingerprint(fingerprint))
         yield GoOn()
+    except GeneratorExit:
+        raise  # nobody carries out wishes any more
     except BaseException as error:
         if not isinstance(error, Exception) or (isinstance(error, Unavailable) and not error.definite):
             with suppress(RedstepError):

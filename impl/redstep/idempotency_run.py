@@ -27,7 +27,18 @@ from attrs import field, frozen
 from redstep import idempotency_protocols as protocols
 from redstep.arguments import checked_integer
 from redstep.errors import Misuse, RedstepError, ServiceOverloaded, Unavailable
-from redstep.idempotency import Acquired, Claim, Done, Mismatch, Policy, Replay, Scope, Settled, Underway
+from redstep.idempotency import (
+    Acquired,
+    Claim,
+    Done,
+    Mismatch,
+    Policy,
+    Replay,
+    Scope,
+    Settled,
+    Underway,
+    checked_response,
+)
 from redstep.idempotency_errors import (
     FingerprintMismatch,
     InProgress,
@@ -43,9 +54,9 @@ T = TypeVar("T")
 log = logging.getLogger("redstep")
 
 PAUSE_LEAST_MS, PAUSE_MOST_MS = 16, 512
-"""How long a waiting caller sleeps before he claims again: twice as long each time, within these."""
+"""How long a waiting caller sleeps before the next claim: twice as long each time, within these."""
 CONNECTION_TRIES, CONNECTION_PAUSE_MS = 20, 25
-"""How often an owner who finds no connection free asks again, and after how long."""
+"""How often an owner that finds no connection free asks again, and after how long."""
 
 UNPROTECTED = Acquired("", 0, 0, 0)
 """What work is given that runs without a claim: a fence below every other."""
@@ -133,13 +144,13 @@ def run(
     """
     checked_callable("work", work)
     token = yield from protocols.draw_token()
+    claim: Claim | None = None
     try:
         claim = yield from protocols.claim_as(token, policy, scope, fingerprint)
     except Unavailable as error:
         if policy.on_store_failure == FAIL_CLOSED:
             raise
-        yield _trouble(scope, logging.WARNING, f"the work is run without protection: {error}")
-        claim = None
+        yield _trouble(scope, logging.WARNING, f"the work is run unprotected: {error}")
     if claim is None:
         return Outcome(response=(yield RunWork(partial(work, UNPROTECTED))), recorded=False, degraded=True)
     if isinstance(claim, Underway):
@@ -157,10 +168,8 @@ def run(
             raise FingerprintMismatch(f"{scope} was used for another payload")
 
 
-def _waited(
-    policy: Policy, scope: Scope, fingerprint: str | bytes, token: str, claim: Claim, wait_ms: int
-) -> Protocol[Claim]:
-    """Claim again until the other is done, or his lease has ended, or we have waited long enough.
+def _waited(policy: Policy, scope: Scope, fingerprint: str | bytes, token: str, claim: Claim, wait_ms: int) -> Protocol[Claim]:
+    """Claim again until the other is done, or its lease has ended, or we have waited long enough.
 
     If the store fails meanwhile, that is raised even when failing open: somebody is known to be at the work.
     """
@@ -176,15 +185,71 @@ def _waited(
     return claim
 
 
-def _run(policy: Policy, scope: Scope, claim: Acquired, work: Callable[[Acquired], Any], manner: Manner) -> Protocol[Outcome[Any]]:
+def _run(
+    policy: Policy, scope: Scope, claim: Acquired, work: Callable[[Acquired], Any], manner: Manner
+) -> Protocol[Outcome[Any]]:
     release = partial(protocols.release, policy, scope, claim.token)
     try:
         response = yield RunWork(partial(work, claim))
     except Exception as error:
-        if isinstance(error, NoEffect) or (manner.had_no_effect is not None and manner.had_no_effect(error)):
-            yield from _recorded(scope, "the key was not released and is blocked until its lease ends", release)
+        if isinstance(error, NoEffect) or (yield from _says(scope, manner.had_no_effect, error, otherwise=False)):
+            yield from _settle(scope, release, NOT_RELEASED)
         raise
-    if manner.store_if is not None and not manner.store_if(response):
-        yield from _recorded(scope, "the key was not released and is blocked until its lease ends", release)
+    if not (yield from _says(scope, manner.store_if, response, otherwise=True)):
+        yield from _settle(scope, release, NOT_RELEASED)
         return Outcome(response=response, recorded=False)
-    ...
+    try:
+        stored = checked_response(manner.codec.encode(response))
+    except Exception as error:
+        yield from _settle(scope, partial(protocols.complete_without_response, policy, scope, claim.token), NOT_RECORDED)
+        raise ResponseUnusable(f"{scope} was done, but its response can't be stored: {error}", response=response) from error
+    settled = yield from _settle(scope, partial(protocols.complete, policy, scope, claim.token, stored), NOT_RECORDED)
+    if settled is None or isinstance(settled, Done):
+        return Outcome(response=response, recorded=settled is not None)
+    raise LeaseLost(f"{scope} was done, but not in time: another had taken over by then", response=response)
+
+
+NOT_RELEASED = "the key is blocked until its lease ends"
+NOT_RECORDED = "the work was done and that is not recorded, so that it may be done again when the lease ends"
+
+
+def _says(scope: Scope, predicate: Callable[[Any], bool] | None, of: object, *, otherwise: bool) -> Protocol[bool]:
+    """What a predicate of the caller's says; one that fails says nothing."""
+    if predicate is None:
+        return otherwise
+    try:
+        return bool(predicate(of))
+    except Exception as error:  # noqa: BLE001  it must not take the place of what the work came to
+        yield _trouble(scope, logging.ERROR, f"{predicate!r} failed: {error!r}")
+        return otherwise
+
+
+def _settle(scope: Scope, ask: Callable[[], Protocol[Settled]], problem: str) -> Protocol[Settled | None]:
+    """Settle a claim, or tell that it could not be: then None. Interrupted, it is settled by way of compensation."""
+    try:
+        return (yield from _insist(ask))
+    except RedstepError as error:
+        yield _trouble(scope, logging.ERROR, f"{problem}: {error}")
+        return None
+    except (Exception, GeneratorExit):
+        raise
+    except BaseException:
+        try:
+            yield from ask()
+        except RedstepError as error:
+            yield _trouble(scope, logging.ERROR, f"{problem}: {error}")
+        raise
+
+
+def _insist(ask: Callable[[], Protocol[Settled]]) -> Protocol[Settled]:
+    """Ask again while no connection is free: the work has begun, and so is not turned away."""
+    for _ in range(CONNECTION_TRIES):
+        try:
+            return (yield from ask())
+        except ServiceOverloaded:
+            yield Sleep(CONNECTION_PAUSE_MS)
+    return (yield from ask())
+
+
+def _trouble(scope: Scope, level: int, problem: str) -> Announce:
+    return Announce((tell,), Trouble(scope, level, problem))

@@ -24,6 +24,7 @@ Time is left out: waits between attempts change nothing, and a deadline is told 
 
 from collections.abc import Sequence
 from enum import Enum
+from itertools import zip_longest
 from typing import Annotated
 
 from attrs import evolve, field, frozen
@@ -120,7 +121,7 @@ RULES_OF_CAUSES = {
 }
 
 
-# ---------------------------------------------------------------------------------------------- attempts
+# ---------------------------------------------------------------------------------------------- an append
 
 
 @frozen
@@ -139,65 +140,80 @@ class Course:
     chain: Chain
     known: End | None
     """The end that the writer was told last."""
-    fates: tuple[Fate, ...] = ()
-    """Of the attempts still to come; those after the last one given are delivered."""
-    rivals: tuple[Entry | None, ...] = ()
+    request: Request | None = None
+    """What it sends until there is an answer; None before anything is sent."""
+    is_ambiguous: bool = False
+    """Whether what it sends may have been executed already."""
     resends: int = 0
     conflicts: int = 0
     attempts: tuple[Attempt, ...] = ()
     outcome: Outcome | None = None
-
-
-def attempted(course: Course, request: Request) -> Course:
-    """Make one attempt."""
-    chain, fate = course.chain, course.fates[0] if course.fates else Fate.DELIVERED
-    rival = course.rivals[0] if course.rivals else None
-    if rival is not None:
-        event = canonical_text(rival.event)
-        came_first = store.linked(chain.end(request.name), request.name, ((rival.append_id, event),))
-        chain, _ = store.step(chain, store.Append(name=request.name, records=came_first))
-    reply = None
-    if fate is not Fate.NOT_SENT:
-        chain, reply = store.step(chain, request)
-    attempts = (*course.attempts, Attempt(request, fate, reply))
-    return evolve(course, chain=chain, fates=course.fates[1:], rivals=course.rivals[1:], attempts=attempts)
-
-
-def exchanged(course: Course, request: Request, resends: int | None) -> tuple[Course, store.Reply | None, bool]:
-    """AC-4, CM-9: the same bytes until there is a reply; or none, and whether the request may have been executed."""
-    is_ambiguous = False
-    while True:
-        course = attempted(course, request)
-        attempt = course.attempts[-1]
-        if attempt.fate in (Fate.DELIVERED, Fate.FLUSHED):
-            return course, attempt.reply, is_ambiguous
-        if attempt.fate is Fate.REPLY_LOST:
-            is_ambiguous = not isinstance(request, store.Read)
-        elif not is_ambiguous:
-            return course, None, False
-        if resends is not None and course.resends >= resends:
-            return course, None, is_ambiguous
-        course = evolve(course, resends=course.resends + 1)
-
-
-# ---------------------------------------------------------------------------------------------- an append
+    """None as long as there is more to be done."""
 
 
 def write(chain: Chain, known: End | None, call: Write, fates: Sequence[Fate] = ()) -> Course:
-    """AC-5, AC-6: one append by a writer who was told an end, or none yet; `fates` are of its attempts, reads included."""
-    course = Course(chain=chain, known=known, fates=tuple(fates), rivals=call.rivals)
+    """AC-6: one append by a writer who was told an end, or none yet; `fates` are of its attempts, later ones delivered."""
+    course = begun(chain, known, call)
+    for fate, rival in zip_longest(fates, call.rivals):
+        if course.outcome is not None:
+            break
+        course = attempted(course, call, fate or Fate.DELIVERED, rival)
+    while course.outcome is None:
+        course = attempted(course, call, Fate.DELIVERED)
+    return course
+
+
+def begun(chain: Chain, known: End | None, call: Write) -> Course:
+    """AC-1, AC-7: before the first attempt; a writer that links for itself reads the head if it was told none."""
+    course = Course(chain=chain, known=known)
     if wrong := misuse(call):
         return evolve(course, outcome=wrong)
     if known is None and call.mode is not Mode.SERVER_ORDER:
-        course, page, _ = exchanged(course, store.Read(name=call.name, from_seq=0, count=1), call.resends)
-        if not isinstance(page, store.Page):
-            return evolve(course, outcome=_failed(call, "unavailable", is_ambiguous=False))
-        course = evolve(course, known=End(page.next_seq, page.head_hash))
-    while course.outcome is None:
-        request = request_of(call, course.known)
-        course, reply, is_ambiguous = exchanged(course, request, call.resends)
-        course = concluded(course, call, request, reply, is_ambiguous=is_ambiguous)
-    return course
+        return evolve(course, request=store.Read(name=call.name, from_seq=0, count=1))
+    return evolve(course, request=request_of(call, known))
+
+
+def attempted(course: Course, call: Write, fate: Fate, rival: Entry | None = None) -> Course:
+    """AC-4, AC-5: one attempt, and what it comes to; a rival comes just before it."""
+    request = course.request
+    if request is None or course.outcome is not None:
+        raise ValueError("there is nothing to be attempted")
+    chain = _overtaken(course.chain, call.name, rival) if rival else course.chain
+    chain, reply = (chain, None) if fate is Fate.NOT_SENT else store.step(chain, request)
+    course = evolve(course, chain=chain, attempts=(*course.attempts, Attempt(request, fate, reply)))
+    if fate in (Fate.DELIVERED, Fate.FLUSHED):
+        return answered(course, call, reply)
+    may_append = fate is Fate.REPLY_LOST and not isinstance(request, store.Read)
+    course = evolve(course, is_ambiguous=course.is_ambiguous or may_append)
+    certain = fate is Fate.NOT_SENT and not course.is_ambiguous
+    if certain or (call.resends is not None and course.resends >= call.resends):
+        return _failed(course, call, "unavailable")
+    return evolve(course, resends=course.resends + 1)
+
+
+def answered(course: Course, call: Write, reply: store.Reply | None) -> Course:
+    """AC-4, AC-5, AC-11: an answer decides; or something else is linked, and sent."""
+    match reply:
+        case store.Appended() | store.Already():
+            return evolve(course, known=End(reply.next_seq, reply.head_hash), outcome=_placed(course, call, reply))
+        case store.Corrupt():
+            return _failed(course, call, "corrupt")
+        case store.Sealed() if course.is_ambiguous:
+            return _failed(course, call, "sealed")
+        case store.HashMismatch(continues=False):
+            return _failed(evolve(course, is_ambiguous=False), call, "regress")
+        case store.HashMismatch() | store.Sealed():
+            course = evolve(course, conflicts=course.conflicts + 1, is_ambiguous=False)
+            known = End(reply.next_seq, reply.head_hash)
+            exhausted = course.conflicts > call.conflicts
+            return _failed(evolve(course, known=known), call, "conflict") if exhausted else _linked(course, call, known)
+        case store.Page():
+            return _linked(course, call, End(reply.next_seq, reply.head_hash))
+    raise ValueError(f"{reply} answers no append")
+
+
+def _linked(course: Course, call: Write, known: End) -> Course:
+    return evolve(course, known=known, request=request_of(call, known))
 
 
 def request_of(call: Write, known: End | None) -> store.Append | store.AppendNext:
@@ -209,25 +225,13 @@ def request_of(call: Write, known: End | None) -> store.Append | store.AppendNex
     return store.Append(name=call.name, records=store.linked(known, call.name, pairs))
 
 
-def concluded(course: Course, call: Write, request: Request, reply: store.Reply | None, *, is_ambiguous: bool) -> Course:
-    """What a reply, or none, comes to: an outcome, or that the append is to be linked anew at the end that was told."""
-    match reply:
-        case store.Appended() | store.Already():
-            return evolve(course, known=End(reply.next_seq, reply.head_hash), outcome=_placed(course, call, request, reply))
-        case store.Sealed() if is_ambiguous:
-            return evolve(course, outcome=_failed(call, "sealed", is_ambiguous=True))
-        case store.HashMismatch(continues=False):
-            return evolve(course, outcome=_failed(call, "regress", is_ambiguous=False))
-        case store.HashMismatch() | store.Sealed():
-            course = evolve(course, known=End(reply.next_seq, reply.head_hash), conflicts=course.conflicts + 1)
-            exhausted = course.conflicts > call.conflicts
-            return evolve(course, outcome=_failed(call, "conflict", is_ambiguous=False) if exhausted else None)
-        case store.Corrupt():
-            return evolve(course, outcome=_failed(call, "corrupt", is_ambiguous=is_ambiguous))
-    return evolve(course, outcome=_failed(call, "unavailable", is_ambiguous=is_ambiguous))
+def _overtaken(chain: Chain, name: str, rival: Entry) -> Chain:
+    records = store.linked(chain.end(name), name, ((rival.append_id, canonical_text(rival.event)),))
+    chain, _ = store.step(chain, store.Append(name=name, records=records))
+    return chain
 
 
-def _placed(course: Course, call: Write, request: Request, reply: store.Appended | store.Already) -> Placed:
+def _placed(course: Course, call: Write, reply: store.Appended | store.Already) -> Placed:
     fates = {attempt.fate for attempt in course.attempts}
     tests = {
         "AC-4": isinstance(reply, store.Already),
@@ -237,17 +241,16 @@ def _placed(course: Course, call: Write, request: Request, reply: store.Appended
         "AC-7": call.mode is not Mode.CAS,
     }
     because = (*(rule for rule, met in tests.items() if met), "AC-3")
-    if isinstance(request, store.Append):
-        records = request.records
+    if isinstance(course.request, store.Append):
+        records = course.request.records
         return Placed(seqs=tuple(r.seq for r in records), hashes=tuple(r.hash for r in records), because=because)
     return Placed(seqs=(reply.seq,), hashes=(reply.hash,), because=because)
 
 
-def _failed(call: Write, cause: str, *, is_ambiguous: bool) -> NotAppended | AppendUnknown:
-    kind = AppendUnknown if is_ambiguous else NotAppended
-    because = RULES_OF_CAUSES[cause]
+def _failed(course: Course, call: Write, cause: str) -> Course:
+    kind = AppendUnknown if course.is_ambiguous else NotAppended
     events = tuple(canonical_text(entry.event) for entry in call.entries)
-    return kind(cause=cause, events=events, because=("AC-4", *because) if is_ambiguous and because[0] != "AC-4" else because)
+    return evolve(course, outcome=kind(cause=cause, events=events, because=RULES_OF_CAUSES[cause]))
 
 
 def misuse(call: Write) -> Misuse | None:

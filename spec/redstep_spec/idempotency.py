@@ -13,7 +13,8 @@ A caller claims a key with a fingerprint of its payload and a token of its own. 
 came to, or that another is at it. Four laws carry the rest:
 
 - one owner: a second caller is given the work only after the lease of the first has ended, or the first gave it up;
-- every owner has a greater fence than all before it, so what is downstream can refuse the ones that are late;
+- as long as a key is remembered, every owner has a greater fence than all before it, so that what is downstream can refuse
+  the ones that are late;
 - what is completed stays as it is for the retention: it is replayed byte for byte, and the work never runs again;
 - the fingerprint is compared first: who asks with another payload is told so, and learns nothing else.
 

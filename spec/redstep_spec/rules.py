@@ -65,11 +65,11 @@ RULES = {
     "ID-2": "The fingerprint is compared first: another payload is a mismatch in every state and learns nothing.",
     "ID-3": "At any time at most one token owns a key.",
     "ID-4": "An owner that dies blocks the key no longer than its lease; until a takeover it may still act.",
-    "ID-5": "The fence grows by one at every takeover, and survives release.",
+    "ID-5": "The fence grows by one at every takeover, and survives release, as long as the key is remembered.",
     "ID-6": "Complete, release and renew act only for the current owner; to repeat one is no harm.",
     "ID-7": "A returned response is stored whatever its status; an exception frees the key only if it had no effect.",
     "ID-8": "The retention counts from completion; afterwards the key is new, and a late completion does not bring it back.",
-    "ID-9": "Tenant, operation and key make a scope, and two scopes never see each other.",
+    "ID-9": "Tenant, operation and key, each a checked name, make a scope, and two scopes never see each other.",
     "ID-10": "A replay is byte for byte what was stored; what is too large is completed, not replayable, and never runs again.",
     "ID-11": "With the store down it fails closed, unless failing open is chosen.",
 }

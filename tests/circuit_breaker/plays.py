@@ -6,8 +6,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, cast
 
-import redis
-import redis.asyncio
+import pytest
 
 from redstep.circuit_breaker import Permit, State, View
 from redstep.clients.circuit_breaker import (
@@ -80,10 +79,9 @@ class Play:
         def work() -> None:
             raise own
 
-        try:
+        with pytest.raises(type(own)) as caught:
             self.call(breaker, work)
-        except BaseException as caught:  # noqa: BLE001  interruptions too
-            assert caught is own
+        assert caught.value is own
 
     def view(self, breaker: Any) -> View:
         """Look at a breaker."""

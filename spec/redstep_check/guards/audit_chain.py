@@ -6,7 +6,7 @@ Features of a target, of which it needs at least one of the three modes:
     cas, batch, server_order   how its writers append
     several_writers            more than one of them at a time, each with an end that it was told last
     rivals                     another append can come first, just before any attempt
-    deadline                   no more than so many resends before the deadline
+    budgets                    no more conflicts than so many, and no more resends before the deadline
     resend                     the store's own steps: records as they are, at any place and again
     seal, read, verify
     misuse                     bad arguments are told apart
@@ -58,8 +58,8 @@ class Wrote(_Timeless):
     writer: str
     call: Write
     fates: tuple[Fate, ...] = ()
-    as_value: bool = False
-    """Whether the events are given as values, not as texts."""
+    as_text: bool = True
+    """Whether the events are given as JSON texts, or as the values that they say."""
 
 
 @frozen
@@ -89,13 +89,14 @@ class Asked(_Timeless):
 
 @frozen
 class Verified(_Timeless):
-    """A chain is verified: by the end that it had at a size, if one is given, with one bit flipped or as it was."""
+    """A chain is verified, by the end that it had at a size if one is given."""
 
     name: str
     size: int | None = None
-    forged: bool = False
-    exported: bool = False
-    """Whether what was sealed is given too."""
+    honest: bool = True
+    """Whether the anchor has the hash that the chain had."""
+    unsealed_only: bool = True
+    """Whether what was exported is left out."""
 
 
 @frozen
@@ -166,7 +167,7 @@ class AuditChainSession(Session[Move]):
     def _write(self, move: Wrote) -> None:
         call, key = move.call, (move.call.name, move.writer, move.call.mode)
         self._use(*call.entries, *(rival for rival in call.rivals if rival))
-        if move.as_value:
+        if not move.as_text:
             self._read(*call.entries)
         before = self.chain(call.name)
         course = writer.write(before, self.known.get(key), call, move.fates)
@@ -221,9 +222,9 @@ class AuditChainSession(Session[Move]):
         if move.size is not None:
             if move.size not in ends:
                 raise ImpossibleStory("the chain was never that long")
-            hash_ = ends[move.size]
-            anchor = Anchor(name=move.name, size=move.size, hash=NOWHERE if move.forged else hash_)
-        segments = (segment(self.exported[move.name]),) if move.exported and self.exported[move.name] else ()
+            anchor = Anchor(name=move.name, size=move.size, hash=ends[move.size] if move.honest else NOWHERE)
+        exported = self.exported[move.name]
+        segments = (segment(exported),) if exported and not move.unsealed_only else ()
         call = verification.Verify(name=move.name, anchor=anchor, segments=segments)
         altered = move.name in self.altered
         transition = Transition(
@@ -232,7 +233,7 @@ class AuditChainSession(Session[Move]):
             after=chain,
             reply=verification.verify(chain, call),
             altered=altered,
-            honest=anchor is not None and not (altered or move.forged),
+            honest=anchor is not None and move.honest and not altered,
         )
         self._both(move, call, transition, ())
 
@@ -253,6 +254,8 @@ class AuditChainSession(Session[Move]):
     # ------------------------------------------------------------------------------------------ both sides
 
     def _both(self, move: Move, asking: Asking, transition: Transition, fates: tuple[Fate, ...]) -> None:
+        if isinstance(transition.reply, Misuse) and "misuse" not in self.target.features:
+            raise ImpossibleStory("a target that tells no misuse is asked nothing impossible")
         answer = self.ask(asking, fates)
         self.story.append(Told(move, Replied(transition.reply), answer))
         self._observe(transition)

@@ -30,9 +30,9 @@ def tell(move: Move) -> str:
             return f"read {count!r} of {_short(name)} from {from_seq!r} on"
         case Asked(store.Seal(name=name, upto_seq=upto_seq, keep=keep)):
             return f"seal {_short(name)} up to {upto_seq!r}, keeping {keep!r}"
-        case Verified(name, size, forged, exported):
-            anchor = "" if size is None else f" by {'a forged' if forged else 'the'} checkpoint at {size}"
-            return f"verify {_short(name)}{anchor}{' and what was exported' if exported else ''}"
+        case Verified(name, size, honest, unsealed_only):
+            anchor = "" if size is None else f" by {'the' if honest else 'a forged'} checkpoint at {size}"
+            return f"verify {_short(name)}{anchor}{'' if unsealed_only else ' and what was exported'}"
         case Altered(name, how, place):
             return f"in {_short(name)}, at {place}: {how.value}"
     return repr(move)
@@ -40,7 +40,7 @@ def tell(move: Move) -> str:
 
 def _tell_write(move: Wrote) -> str:
     call = move.call
-    words = [f"{move.writer} appends {_events(call.entries)}{' as a value' if move.as_value else ''} to {_short(call.name)}"]
+    words = [f"{move.writer} appends {_events(call.entries)}{'' if move.as_text else ' as a value'} to {_short(call.name)}"]
     if call.mode is not Mode.CAS:
         words.append(f"({call.mode.value})")
     if call.conflicts != CONFLICTS_MAX:

@@ -30,7 +30,6 @@ def _changes(moves: Moves) -> Iterator[Change]:
     yield lambda move: attrs.evolve(move, fates=()) if isinstance(move, Called) else move
     yield lambda move: attrs.evolve(move, fates=move.fates[:-1]) if isinstance(move, Called) else move
     yield _in_the_plain_scope
-    yield _replaced("response_max_bytes", None, spec.RESPONSE_MAX_BYTES)
     for name, plain in (("token", "x"), ("token", "y"), ("fingerprint", "f"), ("fingerprint", "g"), ("response", b"r")):
         yield _replaced(name, None, plain)
     for token in sorted({call.token for call in calls if isinstance(call.token, str)}):

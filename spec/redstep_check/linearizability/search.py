@@ -20,8 +20,6 @@ Three things are left out, because whatever they lead to is found without them:
 - an operation of unknown outcome that changes nothing is not placed: it may as well never have taken effect;
 - of two of them that make the same call, the later is not placed before the earlier: it is the same with the two exchanged;
 - where an operation that only reads fits, nothing else is tried: it takes nothing from the rest.
-
-And what may go in any order is tried in the order of completion, for in most histories things happened so.
 """
 
 from collections.abc import Generator, Iterator
@@ -32,11 +30,15 @@ from redstep_check.linearizability.points import Candidate, Points
 from redstep_check.linearizability.stepping import Stepper
 
 
+Order = tuple[tuple[int, int], ...]
+"""Indices of operations, and the numbers of the states after them."""
+
+
 @frozen
 class Found:
     """An order of all that was answered."""
 
-    order: tuple[int, ...]
+    order: Order
     steps: int
 
 
@@ -45,7 +47,7 @@ class Blocked:
     """There is none: all that was completed before the operation `stuck` can be placed, and not that one, too."""
 
     stuck: int
-    prefix: tuple[int, ...]
+    prefix: Order
     steps: int
 
 
@@ -66,12 +68,12 @@ def search(points: Points, stepper: Stepper) -> Generator[int, int, Found | Bloc
     due, candidates, step, is_read = points.due_bits, points.candidates, stepper.step, stepper.is_read
     visited: list[set[int]] = [set() for _ in due]
     path: Path = None
-    at, placed, state, untried = 0, 0, stepper.initial, iter(candidates[0])
-    furthest, longest, depth = (-1, 0), path, 0
+    at, placed, state, untried = 0, 0, stepper.initial(), iter(candidates[0])
+    furthest, longest, depth = (-1, 0), (path, state), 0
     steps = 0
     pause = yield steps
     while True:
-        for bit, both, twin, index, known in untried:
+        for index, bit, both, twin, known in untried:
             if placed & both != twin:
                 continue
             after = known.get(state)
@@ -88,7 +90,7 @@ def search(points: Points, stepper: Stepper) -> Generator[int, int, Found | Bloc
                     now ^= due[then]
                     then += 1
                     if then == len(due):
-                        return Found((*_order(path), index), steps + 1)
+                        return Found((*_order(path, state), (index, after)), steps + 1)
             if (after | now) in visited[then]:
                 continue
             visited[then].add(after | now)
@@ -101,17 +103,17 @@ def search(points: Points, stepper: Stepper) -> Generator[int, int, Found | Bloc
             break
         else:
             if (at, depth) > furthest:
-                furthest, longest = (at, depth), path
+                furthest, longest = (at, depth), (path, state)
             if path is None:
-                return Blocked(points.due[furthest[0]], _order(longest), steps)
+                return Blocked(points.due[furthest[0]], _order(*longest), steps)
             path, untried, at, placed, state, _ = path
             depth -= 1
 
 
-def _order(path: Path) -> tuple[int, ...]:
-    """What was placed on a path, the first first."""
+def _order(path: Path, state: int) -> Order:
+    """What was placed on a path that led to a state, the first first."""
     order = []
     while path is not None:
-        order.append(path[-1])
-        path = path[0]
+        order.append((path[-1], state))
+        path, _, _, _, state, _ = path
     return tuple(reversed(order))

@@ -23,7 +23,7 @@ OPEN = object()
 class Stepper(ABC):
     """The steps of a model on some operations; the numbers of its states leave the lowest `shift` bits free."""
 
-    def __init__(self, initial: Hashable, operations: Sequence[Operation], is_read: Sequence[bool], shift: int) -> None:
+    def __init__(self, operations: Sequence[Operation], is_read: Sequence[bool], shift: int) -> None:
         self.is_read = is_read
         """Of each operation, whether it only reads."""
         self._operations = operations
@@ -32,15 +32,18 @@ class Stepper(ABC):
         self._shift = shift
         self._numbers: dict[Hashable, int] = {}
         self._states: list[Any] = []
-        self.initial = self._number(initial)
+
+    @abstractmethod
+    def initial(self) -> int:
+        """The number of the first state."""
 
     @abstractmethod
     def step(self, index: int, number: int) -> int:
         """The number of the state after an operation, or IMPOSSIBLE. Raises ModelError."""
 
     @abstractmethod
-    def placed(self, order: Sequence[int]) -> tuple[Placed, ...]:
-        """An order that the search found, and the states it leads through."""
+    def placed(self, order: Sequence[tuple[int, int]]) -> tuple[Placed, ...]:
+        """An order that the search found: operations, and the numbers of the states after them."""
 
     def _number(self, state: Any) -> int:
         try:
@@ -59,13 +62,18 @@ class One(Stepper):
     def __init__(
         self, model: Model[Any, Any, Any], operations: Sequence[Operation], is_read: Sequence[bool], shift: int
     ) -> None:
-        self._model = model
-        super().__init__(model.init, operations, is_read, shift)
+        super().__init__(operations, is_read, shift)
+        self._init = model.init
+        self._step = model.step
+
+    def initial(self) -> int:
+        """The number of the first state."""
+        return self._number(self._init)
 
     def step(self, index: int, number: int) -> int:
         """Compare the model's reply, if there is one to compare it with."""
-        expected, before = self._replies[index], self._states[number >> self._shift]
-        after, reply = self._model.step(before, self._calls[index])
+        before, call, expected = self._states[number >> self._shift], self._calls[index], self._replies[index]
+        after, reply = self._step(before, call)
         if expected is OPEN:
             after_number = self._number(after)
             return IMPOSSIBLE if after_number == number else after_number
@@ -73,16 +81,12 @@ class One(Stepper):
             return IMPOSSIBLE
         after_number = self._number(after)
         if self.is_read[index] and after_number != number:
-            raise _no_read(self._calls[index], before, after)
+            raise _no_read(call, before, after)
         return after_number
 
-    def placed(self, order: Sequence[int]) -> tuple[Placed, ...]:
-        """Follow the one way there is."""
-        state, found = self._model.init, []
-        for index in order:
-            state, _ = self._model.step(state, self._calls[index])
-            found.append(Placed(self._operations[index], state))
-        return tuple(found)
+    def placed(self, order: Sequence[tuple[int, int]]) -> tuple[Placed, ...]:
+        """Look them up."""
+        return tuple(Placed(self._operations[index], self._states[number >> self._shift]) for index, number in order)
 
 
 class Several(Stepper):
@@ -95,33 +99,36 @@ class Several(Stepper):
         is_read: Sequence[bool],
         shift: int,
     ) -> None:
-        self._model = model
-        super().__init__(_set(model.inits), operations, is_read, shift)
+        super().__init__(operations, is_read, shift)
+        self._inits = _set(model.inits)
+        self._steps = model.steps
+
+    def initial(self) -> int:
+        """The number of the set of first states."""
+        return self._number(self._inits)
 
     def step(self, index: int, number: int) -> int:
         """Go wherever the outcome lets it go."""
         operation, before = self._operations[index], self._states[number >> self._shift]
-        after = self._after(before, operation)
+        after = frozenset[Any]().union(*(self._after(each, operation) for each in before))
         if not after or (operation.is_open and after <= before):
             return IMPOSSIBLE
         if self.is_read[index] and not after <= before:
             raise _no_read(operation.call, before, after)
         return self._number(after)
 
-    def _after(self, states: Iterable[Any], operation: Operation) -> frozenset[Any]:
-        return frozenset[Any]().union(*(_set(self._model.steps(each, operation.call, operation.outcome)) for each in states))
+    def _after(self, state: Any, operation: Operation) -> frozenset[Any]:
+        return _set(self._steps(state, operation.call, operation.outcome))
 
-    def placed(self, order: Sequence[int]) -> tuple[Placed, ...]:
-        """Go forward by all that may be, and back by one way that leads there."""
-        operations = [self._operations[index] for index in order]
-        ahead = [_set(self._model.inits)]
-        for operation in operations:
-            ahead.append(self._after(ahead[-1], operation))
-        state = min(ahead.pop(), key=repr)
-        found = []
-        for operation in reversed(operations):
+    def placed(self, order: Sequence[tuple[int, int]]) -> tuple[Placed, ...]:
+        """Go back from one of the last states, by one way that leads to it."""
+        states = [self._inits, *(self._states[number >> self._shift] for _, number in order)]
+        found: list[Placed] = []
+        ways = states.pop()
+        for index, _ in reversed(order):
+            operation, state = self._operations[index], min(ways, key=repr)
             found.append(Placed(operation, state))
-            state = min((each for each in ahead.pop() if state in self._after([each], operation)), key=repr)
+            ways = [each for each in states.pop() if state in self._after(each, operation)]
         return tuple(reversed(found))
 
 

@@ -393,7 +393,10 @@ class CircuitBreakerMachine(RuleBasedStateMachine):
                 self._whole_call(name, Outcome.SUCCESS)
 
     def _be_half_open(self, name: str) -> None:
+        """With a probe that succeeded, or is in flight where its success would close it."""
         if not isinstance(self.session.state(name), HalfOpen):
             self._be_open(name)
             self._jump_to_the_deadline(name)
-            self._whole_call(name, Outcome.SUCCESS)
+            grant = self._acquire(name)
+            if grant is not None and self.policy.success_threshold > 1:
+                self._report(grant, Outcome.SUCCESS)

@@ -22,7 +22,7 @@ class ModelAuditChain(AuditChainTarget):
     """It can do all that there is to do, and shows what it keeps."""
 
     features = MODES | {
-        *("several_writers", "rivals", "deadline", "resend", "seal", "read", "verify"),
+        *("several_writers", "rivals", "budgets", "resend", "seal", "read", "verify"),
         *("misuse", "stored", "put"),
     }
     fates = frozenset(Fate)

@@ -91,7 +91,7 @@ def equal_events_at_one_head_are_two_records(t: Transition) -> bool:
     return rival is not None and (rival.event, rival.previous) == (first.event, first.previous)
 
 
-@sometimes("AC-5", "several_writers")
+@sometimes("AC-5", "several_writers", "budgets")
 def the_budget_of_conflicts_is_exhausted(t: Transition) -> bool:
     """Others came first once more than an append may be linked anew."""
     return isinstance(t.reply, NotAppended) and t.reply.cause == "conflict"
@@ -158,19 +158,19 @@ def a_lost_refusal(t: Transition) -> bool:
     return isinstance(t.reply, Placed) and replies(t) == refused and Fate.REPLY_LOST in t.fates
 
 
-@sometimes("AC-6", LOST, "deadline")
+@sometimes("AC-6", LOST, "budgets")
 def unknown_and_in_the_chain(t: Transition) -> bool:
     """No reply came until the deadline, and the append is in the chain."""
     return isinstance(t.reply, AppendUnknown) and t.reply.cause == "unavailable" and bool(t.own)
 
 
-@sometimes("AC-6", LOST, "deadline", "several_writers")
+@sometimes("AC-6", LOST, "budgets", "several_writers")
 def unknown_and_not_in_the_chain(t: Transition) -> bool:
     """No reply came until the deadline, and the append is not in the chain."""
     return isinstance(t.reply, AppendUnknown) and t.reply.cause == "unavailable" and not t.own
 
 
-@sometimes("CM-9", LOST, NOT_SENT, "deadline")
+@sometimes("CM-9", LOST, NOT_SENT, "budgets")
 def unknown_though_last_not_sent(t: Transition) -> bool:
     """The last attempt before the deadline was certainly not sent, an earlier one may have been executed."""
     return isinstance(t.reply, AppendUnknown) and t.fates[-1:] == (Fate.NOT_SENT,)

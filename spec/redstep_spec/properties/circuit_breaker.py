@@ -61,8 +61,17 @@ class Transition:
     @property
     def silent(self) -> bool:
         """Whether an acquire finds probes past their deadline."""
-        is_acquire = isinstance(self.call, spec.Acquire)
+        is_acquire = isinstance(self.call, spec.Acquire) and self.executed
         return is_acquire and isinstance(self.before, HalfOpen) and self.before.is_silent(self.call.now_ms)
+
+    @property
+    def probing(self) -> HalfOpen | None:
+        """The state after a probe was admitted, whether anybody was told or not."""
+        before, after = self.before, self.after
+        if not isinstance(self.call, spec.Acquire) or not isinstance(after, HalfOpen):
+            return None
+        is_new = not isinstance(before, HalfOpen) or after.epoch != before.epoch or after.probes != before.probes
+        return after if self.admitted or is_new else None
 
     def moved(self, old: type[spec.State], new: type[spec.State]) -> bool:
         """Whether a new epoch began, from one kind of state to another."""
@@ -89,7 +98,7 @@ always = PROPERTIES.holds_always
 @always("CB-1")
 def every_change_begins_an_epoch(t: Transition) -> bool:
     """The epoch grows by one at a change of state, a renewal and an intervention, and by nothing else."""
-    moved = type(t.after) is not type(t.before) or (t.executed and (t.silent or isinstance(t.call, INTERVENTIONS)))
+    moved = type(t.after) is not type(t.before) or t.silent or (t.executed and isinstance(t.call, INTERVENTIONS))
     return t.after.epoch == t.before.epoch + moved
 
 
@@ -139,11 +148,18 @@ def a_view_is_pure(t: Transition) -> bool:
 @always("CB-5")
 def never_more_probes_than_successes_are_needed(t: Transition) -> bool:
     """A probe is admitted while successes and probes in flight are fewer than S, or when there is none in flight."""
-    if not isinstance(t.after, HalfOpen) or not isinstance(t.call, spec.Acquire) or t.after == t.before:
+    if t.probing is None:
         return True
-    return (
-        len(t.after.probes) <= 1 or t.after.successes + len(t.after.probes) <= t.call.policy.success_threshold or not t.admitted
-    )
+    return len(t.probing.probes) == 1 or t.probing.successes + len(t.probing.probes) <= t.call.policy.success_threshold
+
+
+@always("CB-5")
+def every_probe_has_the_next_number(t: Transition) -> bool:
+    """In an epoch of half-open numbers are given in turn from 1 on, and none twice."""
+    if t.probing is None:
+        return True
+    number = t.before.next_number if isinstance(t.before, HalfOpen) and t.before.epoch == t.probing.epoch else 1
+    return t.probing.next_number == number + 1 and number in t.probing.probes
 
 
 @always("CB-6")
@@ -188,6 +204,14 @@ def the_permit_of_a_probe_counts_once(t: Transition) -> bool:
 def no_refusal_is_for_ever(t: Transition) -> bool:
     """After the wait that a refusal tells, an acquire is admitted."""
     return t.refused is None or (t.refused.retry_after_ms >= 1 and t.would_be_admitted(t.refused.retry_after_ms))
+
+
+@always("CB-8")
+def every_probe_is_waited_for(t: Transition) -> bool:
+    """When a probe is admitted, all that are in flight have until T from now."""
+    if t.probing is None:
+        return True
+    return t.probing.deadline_ms == t.call.now_ms + t.call.policy.open_ms
 
 
 @always("CB-8")

@@ -1,0 +1,260 @@
+"""
+The audit chain as services use it, sync and asyncio.
+
+    chain = AuditChain(redis.Redis(), "orders")
+    appended = chain.append({"order": 17, "state": "paid"})
+    assert chain.verify().integrity is not Integrity.BROKEN
+
+The two differ by `await` alone: what they do is one protocol.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Self
+
+import redis
+import redis.asyncio
+
+from redstep import audit_chain_appending as appending
+from redstep import audit_chain_events as events
+from redstep import audit_chain_export as exports
+from redstep import audit_chain_verification as verification
+from redstep.asyncio_driver import AsyncDriver
+from redstep.audit_chain import BATCH, CAS, KEEP, Chain, Checkpoint, Head, scripts_of
+from redstep.audit_chain_appending import Appended, Item, Memory
+from redstep.audit_chain_batching import TaskBatches, ThreadBatches
+from redstep.audit_chain_encoding import APPEND_ID_BYTES
+from redstep.audit_chain_export import Exported, SegmentReader, SegmentWriter
+from redstep.audit_chain_spool import Drained, Spool, drain
+from redstep.audit_chain_verification import Listener, Verdict
+from redstep.errors import Misuse
+from redstep.sync_driver import SyncDriver
+from redstep.wishes import DrawBytes, Protocol
+
+Path = str | os.PathLike[str]
+
+
+class AuditChain:
+    """A hash-linked list of events, to which all processes that share a Redis append. Safe to share between threads.
+
+    `mode`  `cas` (the default): each event is linked here, and linked anew when somebody else came first. `batch`: concurrent
+            appends of this process go in together. `server_order`: the engine links, so that nobody ever comes first; it costs
+            the engine a SHA-256 in Lua.
+    `conflict_retries`  how often an append is linked anew after others came first.
+    `deadline_ms`  for how long an append whose outcome is unknown is sent again.
+    `spool`  a file that keeps events whose append failed, for `drain`; see `redstep.audit_chain_spool`.
+    `prefix`  what all keys start with.
+
+    As a context manager it closes itself at the end. Raises Misuse for a bad argument, ImportError without `redstep[audit]`.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        name: str,
+        *,
+        mode: str = CAS,
+        conflict_retries: int = 3,
+        deadline_ms: int = 5_000,
+        spool: Path | None = None,
+        prefix: str = "redstep:",
+    ) -> None:
+        events.encoder()
+        self._chain = Chain(name=name, prefix=prefix, mode=mode, conflict_retries=conflict_retries, deadline_ms=deadline_ms)
+        self._driver = SyncDriver(client)
+        self._memory = Memory()
+        self._spool = Spool(spool, self._chain) if spool is not None else None
+        self._keep = self._spool.keep if self._spool else None
+        self._batches = ThreadBatches(
+            lambda these: self._driver.run(appending.outcomes(self._chain, self._memory, these, self._keep)),
+            lambda these, cause: self._driver.run(appending.failed(self._chain, these, cause, self._keep)),
+        )
+
+    def append(self, event: object) -> Appended:
+        """Append a JSON value: dict, list, str, int, float, bool or None.
+
+        Raises Misuse before anything is sent; then NotAppended or AppendUnknown, which carry the event and tell the cause.
+        """
+        return self._append(events.canonical(event))
+
+    def append_json(self, text: str | bytes) -> Appended:
+        """Append the value of a JSON text. Raises as `append`, and Misuse for a key that is given twice."""
+        return self._append(events.canonical_text(text))
+
+    def _append(self, event: bytes) -> Appended:
+        if self._chain.mode == BATCH:
+            return self._batches.append(Item(self._driver.run(_drawn_id()), event))
+        return self._driver.run(appending.append_event(self._chain, self._memory, event, self._keep))
+
+    def head(self) -> Head:
+        """Ask where the chain ends. Raises Unavailable, ServiceOverloaded, Corrupt."""
+        return self._driver.run(appending.head(self._chain))
+
+    def checkpoint(self) -> Checkpoint:
+        """Ask where the chain ends, as a checkpoint to remember or to sign. Raises as `head`."""
+        return _checkpoint(self._chain, self.head())
+
+    def verify(
+        self,
+        anchor: Checkpoint | None = None,
+        segments: Sequence[Path] = (),
+        *,
+        progress: Listener | None = None,
+    ) -> Verdict:
+        """Recompute the chain, from files that were exported and then from the store; see `redstep.audit_chain_verification`.
+
+        Without an anchor it is at best internally consistent. Raises Unavailable, ServiceOverloaded, Corrupt, OSError, Misuse.
+        """
+        readers = [partial(SegmentReader, path) for path in segments]
+        return self._driver.run(verification.verify(self._chain, anchor, readers, progress=progress))
+
+    def export(self, path: Path, upto: int | None = None) -> Exported:
+        """Write the records below a seq into a file, by default all but the newest 1,024. See `redstep.audit_chain_export`."""
+        return self._driver.run(exports.export(self._chain, partial(SegmentWriter, path), upto))
+
+    def seal(self, upto: int | Exported, *, keep: int = KEEP) -> int:
+        """Remove the records that were exported; return the seq that the store begins with now. Raises SealRefused."""
+        return self._driver.run(exports.seal(self._chain, upto, keep))
+
+    def drain(self) -> Drained:
+        """Append what the spool keeps, each exactly once. Raises Misuse without a spool, OSError."""
+        return self._driver.run(drain(self._chain, self._memory, _given(self._spool)))
+
+    def load(self) -> None:
+        """Put the scripts into the engine ahead of the first call; they are found again by themselves if it forgets them."""
+        self._driver.load(scripts_of(self._chain.mode))
+
+    def close(self) -> None:
+        """Close the connections that this chain opened, and its spool; the client's own stay."""
+        self._driver.close()
+        if self._spool:
+            self._spool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncAuditChain:
+    """`AuditChain` for asyncio. Safe to share between the tasks of one event loop. Files are read and written on threads."""
+
+    def __init__(
+        self,
+        client: redis.asyncio.Redis,
+        name: str,
+        *,
+        mode: str = CAS,
+        conflict_retries: int = 3,
+        deadline_ms: int = 5_000,
+        spool: Path | None = None,
+        prefix: str = "redstep:",
+    ) -> None:
+        events.encoder()
+        self._chain = Chain(name=name, prefix=prefix, mode=mode, conflict_retries=conflict_retries, deadline_ms=deadline_ms)
+        self._driver = AsyncDriver(client)
+        self._memory = Memory()
+        self._spool = Spool(spool, self._chain) if spool is not None else None
+        self._keep = OnThreads(self._spool).keep if self._spool else None
+        self._batches = TaskBatches(
+            lambda these: self._driver.run(appending.outcomes(self._chain, self._memory, these, self._keep)),
+            lambda these, cause: self._driver.run(appending.failed(self._chain, these, cause, self._keep)),
+        )
+
+    async def append(self, event: object) -> Appended:
+        """Append a JSON value: dict, list, str, int, float, bool or None.
+
+        Raises Misuse before anything is sent; then NotAppended or AppendUnknown, which carry the event and tell the cause.
+        """
+        return await self._append(events.canonical(event))
+
+    async def append_json(self, text: str | bytes) -> Appended:
+        """Append the value of a JSON text. Raises as `append`, and Misuse for a key that is given twice."""
+        return await self._append(events.canonical_text(text))
+
+    async def _append(self, event: bytes) -> Appended:
+        if self._chain.mode == BATCH:
+            return await self._batches.append(Item(await self._driver.run(_drawn_id()), event))
+        return await self._driver.run(appending.append_event(self._chain, self._memory, event, self._keep))
+
+    async def head(self) -> Head:
+        """Ask where the chain ends. Raises Unavailable, ServiceOverloaded, Corrupt."""
+        return await self._driver.run(appending.head(self._chain))
+
+    async def checkpoint(self) -> Checkpoint:
+        """Ask where the chain ends, as a checkpoint to remember or to sign. Raises as `head`."""
+        return _checkpoint(self._chain, await self.head())
+
+    async def verify(
+        self,
+        anchor: Checkpoint | None = None,
+        segments: Sequence[Path] = (),
+        *,
+        progress: Listener | None = None,
+    ) -> Verdict:
+        """Recompute the chain, from files that were exported and then from the store; see `redstep.audit_chain_verification`.
+
+        Without an anchor it is at best internally consistent. Raises Unavailable, ServiceOverloaded, Corrupt, OSError, Misuse.
+        """
+        readers = [partial(_on_threads, SegmentReader, path) for path in segments]
+        return await self._driver.run(verification.verify(self._chain, anchor, readers, progress=progress))
+
+    async def export(self, path: Path, upto: int | None = None) -> Exported:
+        """Write the records below a seq into a file, by default all but the newest 1,024. See `redstep.audit_chain_export`."""
+        return await self._driver.run(exports.export(self._chain, partial(_on_threads, SegmentWriter, path), upto))
+
+    async def seal(self, upto: int | Exported, *, keep: int = KEEP) -> int:
+        """Remove the records that were exported; return the seq that the store begins with now. Raises SealRefused."""
+        return await self._driver.run(exports.seal(self._chain, upto, keep))
+
+    async def drain(self) -> Drained:
+        """Append what the spool keeps, each exactly once. Raises Misuse without a spool, OSError."""
+        return await self._driver.run(drain(self._chain, self._memory, OnThreads(_given(self._spool))))
+
+    async def load(self) -> None:
+        """Put the scripts into the engine ahead of the first call; they are found again by themselves if it forgets them."""
+        await self._driver.load(scripts_of(self._chain.mode))
+
+    async def close(self) -> None:
+        """Close the connections that this chain opened, and its spool; the client's own stay."""
+        await self._driver.close()
+        if self._spool:
+            self._spool.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+class OnThreads:
+    """Something whose methods touch files: here they are awaited, and run on threads."""
+
+    def __init__(self, of: object) -> None:
+        self._of = of
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return partial(asyncio.to_thread, getattr(self._of, name))
+
+
+async def _on_threads(kind: Callable[[Path], object], path: Path) -> OnThreads:
+    return OnThreads(await asyncio.to_thread(kind, path))
+
+
+def _drawn_id() -> Protocol[bytes]:
+    append_id: bytes = yield DrawBytes(APPEND_ID_BYTES)
+    return append_id
+
+
+def _checkpoint(chain: Chain, head: Head) -> Checkpoint:
+    return Checkpoint(chain.name, head.next_seq, head.hash)
+
+
+def _given(spool: Spool | None) -> Spool:
+    if spool is None:
+        raise Misuse("spool", "there is none to drain: give a file when the chain is made")
+    return spool

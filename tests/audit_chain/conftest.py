@@ -1,0 +1,82 @@
+"""Engines for the audit chain's tests."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from redstep.audit_chain import MODES, SERVER_ORDER, Chain
+from redstep_check.engines import DEFAULT, Engine, EngineUnavailable, open_engine
+
+ENGINES = (DEFAULT, "redis62", "fakeredis")
+
+
+@pytest.fixture(scope="package", params=ENGINES)
+def shared_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """An engine, for all of these tests."""
+    try:
+        with open_engine(request.param) as engine:
+            yield engine
+    except EngineUnavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="package")
+def shared_server() -> Iterator[Engine]:
+    """A real one, for tests that need sockets."""
+    try:
+        with open_engine(DEFAULT) as engine:
+            yield engine
+    except EngineUnavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def engine(shared_engine: Engine) -> Engine:
+    """Each engine in turn, with neither keys nor scripts."""
+    shared_engine.forget()
+    shared_engine.flush_scripts()
+    return shared_engine
+
+
+@pytest.fixture
+def server(shared_server: Engine) -> Engine:
+    """The real one, with neither keys nor scripts."""
+    shared_server.forget()
+    shared_server.flush_scripts()
+    return shared_server
+
+
+@pytest.fixture
+def client(engine: Engine) -> Iterator[redis.Redis]:
+    """A client of the engine."""
+    with engine.client() as client:
+        yield client
+
+
+@pytest.fixture
+def server_client(server: Engine) -> Iterator[redis.Redis]:
+    """A client of the real one."""
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> str:
+    """Each mode in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def chain(request: pytest.FixtureRequest, mode: str) -> Chain:
+    """A chain, to be appended to in each mode; fakeredis cannot hash."""
+    if mode == SERVER_ORDER and "engine" in request.fixturenames:
+        needs_bit(request.getfixturevalue("engine"))
+    return Chain(name="orders", mode=mode)
+
+
+def needs_bit(engine: Engine) -> None:
+    """Skip where the engine's Lua has no bit operations."""
+    with engine.client() as client:
+        if not client.eval("return bit and 1 or 0", 0):
+            pytest.skip(f"the Lua of {engine.name} lacks `bit`, which the mode {SERVER_ORDER} needs")

@@ -343,6 +343,7 @@ LOOKALIKES = [
     ("a_result_of_closed_meets_open", taken(OPEN, report(105, OLDER, FAILURE), NOT_SENT), "it did not arrive"),
     ("a_result_of_closed_meets_half_open", taken(HALF, report(115, OLDER, SUCCESS), again=True), "it was told before"),
     ("a_number_that_is_not_in_flight", told(HALF, PROBE, SUCCESS), "it is in flight"),
+    ("a_number_that_is_not_in_flight", taken(IDLE, report(115, PROBE, FAILURE), again=True), "nothing was sent"),
     ("reported_again_while_closed", told(SOUND, NOW, FAILURE), "it is the first time"),
     ("a_probe_that_nobody_knows_of", taken(SOUND, acquire(100), LOST), "nobody need know of it"),
     ("a_breaker_whose_script_was_forgotten", taken(SOUND, acquire(1, evolve(PLAIN, open_ms=0)), FLUSHED), "none was needed"),

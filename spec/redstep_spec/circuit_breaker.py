@@ -434,7 +434,7 @@ def view(state: State, call: View) -> tuple[State, Seen]:
     )
 
 
-def force(state: State, call: ForceOpen | ForceClose | Reset) -> tuple[State, Forced]:
+def intervene(state: State, call: ForceOpen | ForceClose | Reset) -> tuple[State, Forced]:
     """CB-15: a new epoch, whatever the state; one that is open already is not open for longer (CB-9)."""
     epoch = state.epoch + 1
     after: State = Closed(epoch)
@@ -481,4 +481,4 @@ def step(state: State, call: Call) -> tuple[State, Reply]:
         case View():
             return view(state, call)
         case ForceOpen() | ForceClose() | Reset():
-            return force(state, call)
+            return intervene(state, call)

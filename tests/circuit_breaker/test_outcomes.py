@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 import redis
 import redis.asyncio
+from redis.exceptions import NoScriptError, OutOfMemoryError
 
 from redstep.circuit_breaker import Outcome, State
 from redstep.circuit_breaker_outcomes import outcome_of
@@ -31,8 +32,8 @@ NEUTRAL: dict[str, BaseException] = {
     "no connection free": ServiceOverloaded("none"),
     "no connection of a plain pool free": redis.MaxConnectionsError("none"),
     "a full store": Unavailable("refused", definite=True, code="OOM"),
-    "a full store, of redis-py": redis.exceptions.OutOfMemoryError("x", status_code="OOM"),
-    "a script that was forgotten": redis.exceptions.NoScriptError("x", status_code="NOSCRIPT"),
+    "a full store, of redis-py": OutOfMemoryError("x", status_code="OOM"),
+    "a script that was forgotten": NoScriptError("x", status_code="NOSCRIPT"),
     "a wrong type": redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"),
     "this breaker's refusal": CircuitOpen("payments", "full", 5),
 }
@@ -204,10 +205,8 @@ def test_a_full_stores_errors_are_neutral_whatever_raises_them(engine_named: Cal
     client.close()
 
 
-def _pool(engine: Engine, library: Any, kind: str, **options: Any) -> Any:
-    pool = getattr(library, kind)(
-        connection_class=library.UnixDomainSocketConnection, path=engine.address, max_connections=1, **options
-    )
+def _pool(path: object, library: Any, kind: str, **options: Any) -> Any:
+    pool = getattr(library, kind)(connection_class=library.UnixDomainSocketConnection, path=path, max_connections=1, **options)
     return library.Redis.from_pool(pool)
 
 
@@ -217,7 +216,7 @@ POOLS = {"ConnectionPool": {}, "BlockingConnectionPool": {"timeout": 0.01}}
 @pytest.mark.parametrize("kind", POOLS)
 def test_a_pool_that_ran_out_is_neutral(engine: Engine, kind: str) -> None:
     """Whichever of redis-py's it is, and although one of them raises no error of its own for it."""
-    client = _pool(engine, redis, kind, **POOLS[kind])
+    client = _pool(engine.address, redis, kind, **POOLS[kind])
     held = client.connection_pool.get_connection()
     assert neutral(raised(client.ping))
     client.connection_pool.release(held)
@@ -229,7 +228,7 @@ def test_an_asyncio_pool_that_ran_out_is_neutral(engine: Engine, kind: str) -> N
     """Likewise."""
 
     async def play() -> Exception:
-        client = _pool(engine, redis.asyncio, kind, **POOLS[kind])
+        client = _pool(engine.address, redis.asyncio, kind, **POOLS[kind])
         held = await client.connection_pool.get_connection()
         with pytest.raises(Exception) as caught:  # noqa: PT011
             await cast("Awaitable[object]", client.ping())
@@ -242,9 +241,9 @@ def test_an_asyncio_pool_that_ran_out_is_neutral(engine: Engine, kind: str) -> N
 
 def test_an_error_of_a_connection_is_a_failure_whatever_is_being_handled(engine: Engine) -> None:
     """A pool that ran out is not told by what somebody else was handling at that moment."""
-    client = _pool(engine, redis, "ConnectionPool")
+    client = _pool(engine.address, redis, "ConnectionPool")
     held = queue.Queue[object]()
-    gone = redis.Redis(unix_socket_path=f"{engine.address}.gone")
+    gone = _pool(f"{engine.address}.gone", redis, "ConnectionPool")
 
     def while_handling(work: Callable[[], object]) -> None:
         try:

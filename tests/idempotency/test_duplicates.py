@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from redstep.clients.idempotency import AsyncIdempotencyStore, IdempotencyStore
+from redstep.clients.idempotency import AsyncIdempotencyStore, AsyncLease, IdempotencyStore, Lease
 from redstep.idempotency import Scope
 from redstep.idempotency_errors import InProgress
 from redstep_check.engines import NAMES, Engine, EngineUnavailable, open_engine
@@ -38,7 +38,7 @@ def test_threads_run_the_work_once(engine: Engine) -> None:
             with engine.client() as client:
                 store = IdempotencyStore(client)
 
-                def work(lease: Any) -> bytes:
+                def work(lease: Lease) -> bytes:
                     begun.append(lease.fence)
                     time.sleep(0.01)
                     return b"by " + lease.token.encode()
@@ -64,7 +64,7 @@ def test_tasks_run_the_work_once(engine: Engine) -> None:
         for number in range(ROUNDS):
             begun: list[int] = []
 
-            async def work(lease: Any, begun: list[int] = begun) -> bytes:
+            async def work(lease: AsyncLease, begun: list[int] = begun) -> bytes:
                 begun.append(lease.fence)
                 await asyncio.sleep(0.01)
                 return b"by " + lease.token.encode()
@@ -117,7 +117,7 @@ def test_the_count_can_fail(engine: Engine) -> None:
         store = IdempotencyStore(client, lease_ms=1)
         scope = Scope(operation="short", key="1")
 
-        def work(lease: Any) -> bytes:
+        def work(lease: Lease) -> bytes:
             begun.append(lease.fence)
             if len(begun) == 1:
                 time.sleep(0.01)

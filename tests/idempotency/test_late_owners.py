@@ -1,6 +1,7 @@
 """Late owners: whose lease ended and whom another has succeeded changes nothing any more; until then it is the owner still."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ def test_after_a_takeover_nothing_is_changed(stage: Stage, successor: str, act: 
         assert stage.wait(store.complete(SCOPE, second.token, b"second")) == Done(stage.now_ms)
     elif successor == "has released":
         assert stage.wait(store.release(SCOPE, second.token)) == Done(stage.now_ms)
-    assert unchanged(stage, lambda: ACTS[act](stage, store, first.token)) == StaleOwner(stage.now_ms)
+    assert unchanged(stage, partial(ACTS[act], stage, store, first.token)) == StaleOwner(stage.now_ms)
 
 
 @any_act
@@ -75,7 +76,7 @@ def test_what_has_died_is_not_brought_back(stage: Stage, act: str) -> None:
         if complete:
             stage.wait(store.complete(SCOPE, first.token, b"second"))
         stage.now_ms += RETENTION_MS
-        assert unchanged(stage, lambda token=first.token: ACTS[act](stage, store, token)) == StaleOwner(stage.now_ms)
+        assert unchanged(stage, partial(ACTS[act], stage, store, first.token)) == StaleOwner(stage.now_ms)
         assert claimed(stage, store).fence == 1
         stage.admin.delete(KEY)
 
@@ -87,7 +88,7 @@ def test_nobody_else_acts_either(stage: Stage, act: str) -> None:
     assert ACTS[act](stage, store, "nobody") == StaleOwner(stage.now_ms)
     assert stage.stored() == {}
     claimed(stage, store)
-    assert unchanged(stage, lambda: ACTS[act](stage, store, "nobody")) == StaleOwner(stage.now_ms)
+    assert unchanged(stage, partial(ACTS[act], stage, store, "nobody")) == StaleOwner(stage.now_ms)
 
 
 @any_act
@@ -98,7 +99,7 @@ def test_who_completed_can_do_no_more_than_that(stage: Stage, act: str) -> None:
     stage.wait(store.complete(SCOPE, first.token, b"second"))
     stage.now_ms += LEASE_MS
     kind = Done if act == "completes alike" else Conflict
-    assert unchanged(stage, lambda: ACTS[act](stage, store, first.token)) == kind(stage.now_ms)
+    assert unchanged(stage, partial(ACTS[act], stage, store, first.token)) == kind(stage.now_ms)
 
 
 @any_act
@@ -109,7 +110,7 @@ def test_who_released_is_no_owner(stage: Stage, act: str) -> None:
     stage.wait(store.release(SCOPE, first.token))
     stage.now_ms += LEASE_MS
     kind = Done if act == "releases" else StaleOwner
-    assert unchanged(stage, lambda: ACTS[act](stage, store, first.token)) == kind(stage.now_ms)
+    assert unchanged(stage, partial(ACTS[act], stage, store, first.token)) == kind(stage.now_ms)
     assert claimed(stage, store).fence == 2
 
 
@@ -118,7 +119,7 @@ def test_the_same_token_after_its_lease_takes_over_from_itself(stage: Stage) -> 
     store = stage.store()
     first = claimed(stage, store, "worker-7")
     stage.now_ms += LEASE_MS - 1
-    same = unchanged(stage, lambda: claimed(stage, store, "worker-7"))
+    same = unchanged(stage, partial(claimed, stage, store, "worker-7"))
     assert (same.fence, same.lease_until_ms) == (first.fence, first.lease_until_ms)
     stage.now_ms += 1
     later = claimed(stage, store, "worker-7")

@@ -44,6 +44,16 @@ def failing(error: BaseException) -> Any:
     return work
 
 
+def noting(leases: list[Any]) -> Any:
+    """Work that notes what it is given."""
+
+    def work(lease: Any) -> bytes:
+        leases.append(lease)
+        return b"done"
+
+    return work
+
+
 def forbidden(_: object) -> Any:
     """Work that is not to be run."""
     raise AssertionError("the work was run")
@@ -63,7 +73,7 @@ def test_the_first_does_the_work_and_the_others_get_its_response(stage: Stage) -
 def test_the_work_is_given_its_claim(stage: Stage) -> None:
     """ID-5: the fence above all, to be passed on."""
     leases: list[Any] = []
-    stage.run(stage.store(), lambda lease: leases.append(lease) or b"")
+    stage.run(stage.store(), noting(leases))
     [lease] = leases
     assert (lease.scope, lease.fence, lease.lease_until_ms, len(lease.token)) == (SCOPE, 1, stage.now_ms + LEASE_MS, 32)
     assert lease.token.encode() in stage.stored()[b"claim"]
@@ -72,20 +82,19 @@ def test_the_work_is_given_its_claim(stage: Stage) -> None:
 def test_no_two_calls_share_a_token(stage: Stage) -> None:
     """One is drawn for each call."""
     store = stage.store()
-    tokens: set[str] = set()
+    leases: list[Any] = []
     for number in range(20):
-        scope = Scope(operation="charge", key=str(number))
-        stage.run(store, lambda lease: tokens.add(lease.token) or b"", scope=scope)
-    assert len(tokens) == 20
+        stage.run(store, noting(leases), scope=Scope(operation="charge", key=str(number)))
+    assert len({lease.token for lease in leases}) == 20
 
 
 def test_another_payload_is_a_mismatch(stage: Stage) -> None:
     """ID-2: whatever the state, and the error tells nothing of the response."""
     store = stage.store()
-    stage.run(store, returning(b"secret"))
+    stage.run(store, returning(b"secret"), fingerprint="its own")
     with pytest.raises(FingerprintMismatch) as caught:
         stage.run(store, forbidden, fingerprint="a guess")
-    assert not any(text in repr(caught.value) for text in ("secret", "a guess", "payload'"))
+    assert not any(text in repr(caught.value) for text in ("secret", "a guess", "its own"))
 
 
 def test_a_refused_response_is_not_stored(stage: Stage) -> None:
@@ -146,9 +155,9 @@ def test_an_error_without_effect_frees_the_key(stage: Stage, error: Exception) -
         stage.run(store, failing(error))
     assert caught.value is error
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
-    fences: list[int] = []
-    assert stage.run(store, lambda lease: fences.append(lease.fence) or b"done").response == b"done"
-    assert fences == [2]
+    leases: list[Any] = []
+    assert stage.run(store, noting(leases)).response == b"done"
+    assert leases[0].fence == 2
 
 
 def test_the_caller_may_say_which_errors_have_no_effect(stage: Stage) -> None:
@@ -273,7 +282,7 @@ def test_it_may_be_told_to_fail_open(stage: Stage, caplog: pytest.LogCaptureFixt
     stage.proxy.arm(fates)
     leases: list[Any] = []
     with caplog.at_level(logging.WARNING, "redstep"):
-        outcome = stage.run(store, lambda lease: leases.append(lease) or b"done")
+        outcome = stage.run(store, noting(leases))
     assert (outcome.response, outcome.degraded, outcome.recorded, outcome.replayed) == (b"done", True, False, False)
     assert (leases[0].fence, leases[0].token) == (0, "")
     assert stage.wait(leases[0].renew()) == 0
@@ -431,14 +440,9 @@ def test_tokens_and_responses_are_checked(stage: Stage) -> None:
     """CM-7: a token is a name, a response is bytes."""
     store = stage.store()
     for bad in ("", "a{b", "a\nb", 7, "x" * 513):
-        for call in (
-            lambda bad=bad: store.claim(SCOPE, "payload", token=bad),
-            lambda bad=bad: store.complete(SCOPE, bad, b""),
-            lambda bad=bad: store.release(SCOPE, bad),
-            lambda bad=bad: store.renew(SCOPE, bad),
-        ):
+        for name, args in {"claim": ("payload",), "complete": (bad, b""), "release": (bad,), "renew": (bad,)}.items():
             with pytest.raises(Misuse) as caught:
-                stage.wait(call())
+                stage.wait(getattr(store, name)(SCOPE, *args, **({"token": bad} if name == "claim" else {})))
             assert caught.value.argument == "token"
     with pytest.raises(Misuse) as caught:
         stage.wait(store.complete(SCOPE, "token", "text"))

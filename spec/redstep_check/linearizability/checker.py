@@ -121,6 +121,8 @@ def _in_real_time(orders: Sequence[Sequence[Placed]]) -> tuple[Placed, ...]:
     Within its part, each operation takes effect at the latest invocation so far, or a moment later. That is never after its
     own completion, or the order would not be one of its part; so it is in real time among the other parts, too.
     """
+    if len(orders) == 1:
+        return tuple(orders[0])
     timed: list[tuple[int, Placed]] = []
     for order in orders:
         now = 0

@@ -53,22 +53,25 @@ class Points:
         invoked = 0
         for completed_at, due in sorted(completed):
             while invoked < len(operations) and operations[invoked].invoked_at <= completed_at:
-                if self._free:
-                    bit = self._free.pop()
-                else:
-                    bit, self.width = 1 << self.width, self.width + 1
-                if isinstance(operations[invoked].outcome, Replied):
-                    (self._reads if is_read[invoked] else self._others).append((invoked, bit, bit, 0, {}))
-                else:
-                    twin = self._twin(operations[invoked].call, bit)
-                    self._unknown.append((invoked, bit, bit | twin, twin, {}))
+                self._invoke(invoked, operations[invoked], is_read=is_read[invoked])
                 invoked += 1
-            self.due.append(due)
             self.candidates.append(self._reads + self._others + self._unknown)
             answered = self._reads if is_read[due] else self._others
-            _, bit, *_ = answered.pop(bisect_left(answered, (due,)))
+            bit = answered.pop(bisect_left(answered, (due,)))[1]
+            self.due.append(due)
             self.due_bits.append(bit)
             self._free.append(bit)
+
+    def _invoke(self, index: int, operation: Operation, *, is_read: bool) -> None:
+        if self._free:
+            bit = self._free.pop()
+        else:
+            bit, self.width = 1 << self.width, self.width + 1
+        if isinstance(operation.outcome, Replied):
+            (self._reads if is_read else self._others).append((index, bit, bit, 0, {}))
+        else:
+            twin = self._twin(operation.call, bit)
+            self._unknown.append((index, bit, bit | twin, twin, {}))
 
     def _twin(self, call: Any, bit: int) -> int:
         """The bit of an operation's twin, if it has one, whose next twin it is."""

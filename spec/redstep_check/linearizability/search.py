@@ -29,7 +29,6 @@ from attrs import frozen
 from redstep_check.linearizability.points import Candidate, Points
 from redstep_check.linearizability.stepping import Stepper
 
-
 Order = tuple[tuple[int, int], ...]
 """Indices of operations, and the numbers of the states after them."""
 
@@ -69,7 +68,7 @@ def search(points: Points, stepper: Stepper) -> Generator[int, int, Found | Bloc
     visited: list[set[int]] = [set() for _ in due]
     path: Path = None
     at, placed, state, untried = 0, 0, stepper.initial(), iter(candidates[0])
-    furthest, longest, depth = (-1, 0), (path, state), 0
+    furthest, most, longest = -1, 0, (path, state)
     steps = 0
     pause = yield steps
     while True:
@@ -95,19 +94,17 @@ def search(points: Points, stepper: Stepper) -> Generator[int, int, Found | Bloc
                 continue
             visited[then].add(after | now)
             path = (path, untried, at, placed, state, index)
-            depth += 1
             at, placed, state, untried = then, now, after, iter(candidates[then])
             steps += 1
             if steps == pause:
                 pause += yield steps
             break
         else:
-            if (at, depth) > furthest:
-                furthest, longest = (at, depth), (path, state)
+            if at > furthest or (at == furthest and placed.bit_count() > most):
+                furthest, most, longest = at, placed.bit_count(), (path, state)
             if path is None:
-                return Blocked(points.due[furthest[0]], _order(*longest), steps)
+                return Blocked(points.due[furthest], _order(*longest), steps)
             path, untried, at, placed, state, _ = path
-            depth -= 1
 
 
 def _order(path: Path, state: int) -> Order:

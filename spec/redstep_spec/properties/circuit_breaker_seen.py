@@ -230,8 +230,9 @@ def a_result_of_a_probe_meets_closed(t: Transition) -> bool:
 @sometimes("CB-7", "forged")
 def a_number_that_is_not_in_flight(t: Transition) -> bool:
     """A result of the present epoch of half-open carries a number that is not in flight."""
-    told = t.stale and isinstance(t.before, HalfOpen) and isinstance(t.call, spec.Report)
-    return told and isinstance(t.call, spec.Report) and t.call.permit.epoch == t.before.epoch and t.reply is not None
+    if not isinstance(t.reply, spec.Counted) or not isinstance(t.call, spec.Report) or t.again:
+        return False
+    return t.stale and isinstance(t.before, HalfOpen) and t.call.permit.epoch == t.before.epoch
 
 
 @sometimes("CB-7", "handles")

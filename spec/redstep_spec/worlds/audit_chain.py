@@ -120,7 +120,7 @@ def kind(world: World) -> str:
     if course is None:
         return "Idle"
     if course.outcome is not None:
-        return course.outcome.__class__.__name__
+        return type(course.outcome).__name__
     if isinstance(course.request, store.Read):
         return "Reading the head"
     return "Ambiguous" if course.is_ambiguous else "Sending"
@@ -135,7 +135,7 @@ def _told(course: Course) -> str:
     attempt = course.attempts[-1]
     if attempt.fate is not Fate.DELIVERED:
         certain = attempt.fate is Fate.NOT_SENT and isinstance(course.outcome, NotAppended)
-        return attempt.fate.value + (" at the deadline" if course.outcome is not None and not certain else "")
+        return f"{attempt.fate.value}{' at the deadline' if course.outcome is not None and not certain else ''}"
     again = " again" if isinstance(course.outcome, NotAppended) else ""
     match attempt.reply:
         case store.Page():

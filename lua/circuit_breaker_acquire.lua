@@ -2,7 +2,7 @@
 
   spec   redstep_spec.circuit_breaker.acquire
   KEYS   1 breaker      hash; absent means closed, in epoch 0, without failures. Its fields, all always there:
-                        state closed, open or half-open; epoch; failures in a row, while closed; until_ms, the end of the
+                        state closed, open or half_open; epoch; failures in a row, while closed; until_ms, the end of the
                         timeout or the probe deadline; while half-open successes, next and probes: the number that the next
                         probe gets, and those in flight, in ascending order, separated by commas
   ARGV   1 now_ms       integer >= 0; "" reads the engine's clock
@@ -56,13 +56,13 @@ local function numbers(successes, next_number, text)
 end
 
 local until_ms, successes, next_number, probes = tonumber(stored[4]), 0, 0, {}
-if state == 'half-open' then
+if state == 'half_open' then
   local rest = redis.call('HMGET', KEYS[1], 'successes', 'next', 'probes')
   successes, next_number = tonumber(rest[1]), tonumber(rest[2])
   probes = numbers(successes, next_number, rest[3])
 end
 if not (probes and until_ms and until_ms >= 0 and until_ms <= MOST * 2 and until_ms % 1 == 0) or failures ~= 0
-    or state ~= 'open' and state ~= 'half-open' then
+    or state ~= 'open' and state ~= 'half_open' then
   return redis.error_reply('ECORRUPT ' .. KEYS[1])
 end
 
@@ -72,9 +72,9 @@ local waits = state == 'open' or #probes > 0
 local latest_ms = now + open_ms + math.floor(open_ms / 5)
 local admitted, number, left, changes = 1, 1, '', nil
 if waits and now >= until_ms then
-  left, state, epoch = state, 'half-open', epoch + 1
+  left, state, epoch = state, 'half_open', epoch + 1
   changes = {'state', state, 'epoch', ms(epoch), 'until_ms', ms(now + open_ms), 'successes', '0', 'next', '2', 'probes', '1'}
-elseif state == 'half-open' and (not waits or successes + #probes < success_threshold) then
+elseif state == 'half_open' and (not waits or successes + #probes < success_threshold) then
   number = next_number
   probes[#probes + 1] = ms(number)
   changes = {'until_ms', ms(now + open_ms), 'next', ms(number + 1), 'probes', table.concat(probes, ',')}

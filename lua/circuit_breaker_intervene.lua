@@ -3,7 +3,7 @@
   spec   redstep_spec.circuit_breaker.intervene
   KEYS   1 breaker      hash, as circuit_breaker_acquire keeps it; absent means closed
   ARGV   1 now_ms       integer >= 0; "" reads the engine's clock
-         2 open_ms      integer >= 1; how long it stays open, jitter included; one that is open already keeps its timeout
+         2 open_ms      integer >= 0, to open >= 1; how long it stays open, jitter included, unless it is open already
          3 state        open or closed
   reply  {state, epoch, left, now_ms}
                         left is the state that it was in; each intervention begins an epoch
@@ -23,10 +23,10 @@ local function refuse(name) return redis.error_reply('EARG ' .. name) end
 
 local now = integer(ARGV[1], 0)
 if not now and ARGV[1] ~= '' then return refuse('now_ms') end
-local open_ms = integer(ARGV[2], 1)
-if not open_ms then return refuse('open_ms') end
 local wanted = ARGV[3]
 if wanted ~= 'open' and wanted ~= 'closed' then return refuse('state') end
+local open_ms = integer(ARGV[2], wanted == 'open' and 1 or 0)
+if not open_ms then return refuse('open_ms') end
 if not now then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -62,7 +62,7 @@ if state == 'closed' then
 elseif state == 'open' then
   is_possible = failures == 0 and next_number == 0 and successes == 0
 else
-  is_possible = state == 'half-open' and failures == 0 and successes + #probes < next_number
+  is_possible = state == 'half_open' and failures == 0 and successes + #probes < next_number
 end
 if not is_possible then return corrupt() end
 

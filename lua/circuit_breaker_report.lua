@@ -88,7 +88,7 @@ else
 
   local rest = redis.call('HMGET', KEYS[1], 'successes', 'next', 'probes')
   local successes = tonumber(rest[1])
-  local probes = state == 'half-open' and numbers(successes, tonumber(rest[2]), rest[3])
+  local probes = state == 'half_open' and numbers(successes, tonumber(rest[2]), rest[3])
   if not probes then return redis.error_reply('ECORRUPT ' .. KEYS[1]) end
   local place
   for at, digits in ipairs(probes) do

@@ -62,7 +62,7 @@ if state == 'closed' then
 elseif state == 'open' then
   is_possible = failures == 0 and next_number == 0 and successes == 0
 else
-  is_possible = state == 'half-open' and failures == 0 and successes + #probes < next_number
+  is_possible = state == 'half_open' and failures == 0 and successes + #probes < next_number
 end
 if not is_possible then return corrupt() end
 

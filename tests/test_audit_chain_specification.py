@@ -29,8 +29,8 @@ from redstep_spec.audit_chain import (
     Chain,
     Corrupt,
     End,
-    Head,
     HashMismatch,
+    Head,
     Page,
     Read,
     Refused,
@@ -41,7 +41,7 @@ from redstep_spec.audit_chain import (
     linked,
     step,
 )
-from redstep_spec.audit_chain_encoding import decoded, encoded, genesis_hash, hashed, record_hash, records_of, segment
+from redstep_spec.audit_chain_encoding import Record, decoded, encoded, genesis_hash, hashed, record_hash, records_of, segment
 from redstep_spec.audit_chain_writer import AppendUnknown, Course, Entry, Mode, NotAppended, Placed, Write, write
 from redstep_spec.delivery import Fate
 
@@ -114,7 +114,7 @@ GENESIS_OF_A = "45ef4c4048e834f282c73cb78ddc42fd0a124c0775c2f4958ad651ba4006cc2e
 HEAD_OF_THREE = "989287275fdc94776abd89ec53e6f497ec98e0652aad73385d35c11c26472dca"
 
 records = st.builds(
-    store.Record,
+    Record,
     chain_id=st.binary(max_size=600),
     seq=st.integers(0, MAX_INTEGER),
     previous=st.binary(min_size=32, max_size=32),
@@ -125,7 +125,7 @@ records = st.builds(
 
 
 @given(records)
-def test_what_is_stored_is_read_back(record: store.Record) -> None:
+def test_what_is_stored_is_read_back(record: Record) -> None:
     """Whatever the bytes are; and nothing shorter than its own lengths is read at all."""
     stored = encoded(record)
     assert decoded(stored) == record
@@ -135,22 +135,22 @@ def test_what_is_stored_is_read_back(record: store.Record) -> None:
 
 
 @given(records, records)
-def test_different_records_have_different_hashes(one: store.Record, other: store.Record) -> None:
+def test_different_records_have_different_hashes(one: Record, other: Record) -> None:
     """No two inputs are the same bytes, and the hash that a record states has no part in it."""
     assert (record_hash(one) == record_hash(other)) == (evolve(one, hash=b"") == evolve(other, hash=b""))
     assert record_hash(one) == record_hash(evolve(one, hash=other.hash))
 
 
 @given(records, st.sampled_from(("chain_id", "seq", "previous", "append_id", "event")), records)
-def test_every_field_is_hashed(record: store.Record, name: str, other: store.Record) -> None:
+def test_every_field_is_hashed(record: Record, name: str, other: Record) -> None:
     """One changed is enough."""
-    changed = evolve(record, **{name: getattr(other, name)})  # type: ignore[arg-type]
+    changed = evolve(record, **{name: getattr(other, name)})
     assert (record_hash(changed) == record_hash(record)) == (changed == record)
 
 
 def test_what_goes_from_one_field_to_the_next_is_told() -> None:
     """A byte more of the chain's name and one less of what follows is another hash: the length comes first."""
-    record = store.Record(chain_id=b"ab", seq=0, previous=b"c" * 32, append_id=b"d" * 16, hash=b"", event=b"1")
+    record = Record(chain_id=b"ab", seq=0, previous=b"c" * 32, append_id=b"d" * 16, hash=b"", event=b"1")
     assert record_hash(record) != record_hash(evolve(record, chain_id=b"a"))
     assert genesis_hash(b"ab") != genesis_hash(b"a")
 
@@ -605,16 +605,37 @@ def test_after_a_definite_answer_what_is_not_sent_is_definite_again() -> None:
     assert stage.ids() == [1, 2]
 
 
-@pytest.mark.parametrize(("rivals", "outcome"), [(3, ("appended", (4,))), (4, ("not appended", "conflict"))])
-def test_conflicts_have_a_budget_of_three_retries(rivals: int, outcome: tuple[str, object]) -> None:
+YES, NO = True, False
+
+
+@pytest.mark.parametrize(
+    ("fates", "rivals", "outcome"),
+    [
+        ((), (YES,) * 3, ("appended", (4,))),
+        ((), (YES,) * 4, ("not appended", "conflict")),
+        ((FLUSHED,) * 5, (YES,) * 3, ("appended", (4,))),
+        ((DELIVERED, LOST), (YES, YES, NO, YES), ("appended", (4,))),
+        ((DELIVERED, LOST), (YES, YES, NO, YES, YES), ("not appended", "conflict")),
+    ],
+)
+def test_conflicts_have_a_budget_of_three_retries(
+    fates: tuple[Fate, ...], rivals: tuple[bool, ...], outcome: tuple[str, object]
+) -> None:
     """AC-5: and lost replies and forgotten scripts use up nothing of it."""
-    for fates in ((), (FLUSHED,) * 5, (DELIVERED, LOST, DELIVERED)):
-        stage = Stage()
-        stage.write("x")
-        assert told(stage.write("x", fates, rivals=(True, False, True, False, True, True)[: rivals if LOST in fates else 0]))
-        stage = Stage()
-        stage.write("x")
-        assert told(stage.write("x", fates if LOST not in fates else (), rivals=(True,) * rivals)) == outcome
+    stage = Stage()
+    stage.write("x")
+    assert told(stage.write("x", fates, rivals=rivals)) == outcome
+
+
+@pytest.mark.parametrize("conflicts", [0, 1])
+def test_the_budget_of_conflicts_is_the_writers(conflicts: int) -> None:
+    """AC-5: one more is one too many; what it was told is remembered all the same."""
+    stage = Stage()
+    stage.write("x")
+    assert told(stage.write("x", conflicts=conflicts, rivals=(YES,) * conflicts)) == ("appended", (1 + conflicts,))
+    assert told(stage.write("x", conflicts=conflicts, rivals=(YES,) * (conflicts + 1))) == ("not appended", "conflict")
+    stage.write("x")
+    assert stage.attempts() == ["Appe/Appended"]
 
 
 def test_a_rival_after_a_lost_reply_comes_too_late() -> None:

@@ -170,15 +170,16 @@ def test_a_script_runs_by_itself(engine_named: Callable[[str], Engine]) -> None:
 
 def test_the_diagrams_are_those_of_the_specification() -> None:
     """They stand in the docstrings, word for word."""
-    modules = [read(f"spec/redstep_spec/{name}.py") for name in ("rate_limiter", "delivery")]
-    for block, module in zip(blocks("spec/README.md", "text"), modules, strict=True):
-        assert block.text in module
+    modules = [path.read_text(encoding="utf-8") for path in (ROOT / "spec" / "redstep_spec").glob("*.py")]
+    drawn = blocks("spec/README.md", "text")
+    assert len(drawn) >= 2
+    assert [block.text for block in drawn if not any(block.text in module for module in modules)] == []
 
 
 @pytest.mark.parametrize("name", READMES)
 def test_every_block_says_what_it_is(name: str) -> None:
     """So that none escapes being executed."""
-    assert {block.language for block in blocks(name)} <= {"console", "python", "sh", "text"}
+    assert {block.language for block in blocks(name)} <= {"console", "mermaid", "python", "sh", "text"}
     assert read(name).count("```") == 2 * len(blocks(name))
 
 
@@ -192,7 +193,7 @@ def test_every_link_leads_somewhere(name: str) -> None:
         if anchor.startswith("L"):
             assert int(anchor[1:]) <= len(path.read_text(encoding="utf-8").splitlines())
         elif anchor:
-            assert f"\n## {anchor.capitalize()}\n" in path.read_text(encoding="utf-8")
+            assert f"\n## {anchor.replace('-', ' ').capitalize()}\n" in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", READMES)

@@ -44,9 +44,9 @@ from redstep.wishes import Announce, CallScript, DrawBytes, DrawInteger, Protoco
 log = logging.getLogger("redstep")
 T = TypeVar("T")
 
-CONFLICT_PAUSE_MS = 4
-RESEND_PAUSE_MS, RESEND_PAUSE_MAX_MS = 8, 500
-"""Waits double from here on; each is drawn between half of itself and all of it."""
+CONFLICT_PAUSE_MS, CONFLICT_PAUSE_MAX_MS = 4, 256
+RESEND_PAUSE_MS, RESEND_PAUSE_MAX_MS = 8, 512
+"""Waits double, from the one to the other; each is drawn between half of itself and all of it."""
 
 
 @frozen
@@ -150,7 +150,7 @@ def settle(chain: Chain, memory: Memory, appending: Appending, journal: Journal 
 
 def _settle_linked(chain: Chain, memory: Memory, appending: Appending, journal: Journal) -> Protocol[None]:
     """Append what is linked here: others may come first."""
-    conflicts = 0
+    conflicts, pause_ms = 0, CONFLICT_PAUSE_MS
     base_seq = memory.head.base_seq if memory.head else 0
     while True:
         if not appending.records:
@@ -171,7 +171,8 @@ def _settle_linked(chain: Chain, memory: Memory, appending: Appending, journal: 
         conflicts += 1
         if conflicts > chain.conflict_retries:
             raise GaveUp(Conflict(f"others appended first, {conflicts} times in a row"), exhausted=True)
-        yield from _pause(CONFLICT_PAUSE_MS << (conflicts - 1))
+        yield from _pause(pause_ms)
+        pause_ms = min(2 * pause_ms, CONFLICT_PAUSE_MAX_MS)
 
 
 def _settle_next(chain: Chain, memory: Memory, appending: Appending, journal: Journal) -> Protocol[None]:

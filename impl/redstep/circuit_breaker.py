@@ -29,7 +29,7 @@ class State(StrEnum):
     """All are."""
     OPEN = "open"
     """None is, until the timeout is over."""
-    HALF_OPEN = "half-open"
+    HALF_OPEN = "half_open"
     """A few are, to see whether they succeed."""
 
 

@@ -7,7 +7,7 @@ It guards what a shared one could not: the store itself. Its time is this proces
 from attrs import define, field
 
 from redstep import circuit_breaker_transitions as transitions
-from redstep.circuit_breaker import Admission, Intervention, Outcome, Permit, Reason, Report, View
+from redstep.circuit_breaker import INTERVENTIONS, Admission, Intervention, Outcome, Permit, Reason, Report, State, View
 from redstep.circuit_breaker_protocols import Breaker
 from redstep.wishes import Protocol, ReadClock
 
@@ -16,6 +16,7 @@ from redstep.wishes import Protocol, ReadClock
 class LocalBreaker(Breaker):
     """A breaker of this process."""
 
+    asks_a_store = False
     state: transitions.BreakerState = field(init=False, default=transitions.Closed())
 
     def acquire(self) -> Protocol[Admission]:
@@ -27,6 +28,7 @@ class LocalBreaker(Breaker):
 
     def report(self, permit: Permit, outcome: Outcome) -> Protocol[Report]:
         """Tell what a call came to."""
+        self.checked(permit, outcome)
         open_ms = (yield from self.draw_open_ms()) if outcome is Outcome.FAILURE else 0
         now_ms: int = yield ReadClock()
         with self.lock:
@@ -35,7 +37,7 @@ class LocalBreaker(Breaker):
 
     def intervene(self, reason: Reason) -> Protocol[Intervention]:
         """Open or close the breaker by hand."""
-        open_ms = yield from self.draw_open_ms()
+        open_ms = (yield from self.draw_open_ms()) if INTERVENTIONS[reason] is State.OPEN else 0
         now_ms: int = yield ReadClock()
         with self.lock:
             self.state, answer = transitions.intervene(self.state, reason, open_ms, now_ms)

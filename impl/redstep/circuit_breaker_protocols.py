@@ -18,11 +18,11 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from attrs import Factory, define, field
 
-from redstep.arguments import checked_name
+from redstep.arguments import checked_integer, checked_name
 from redstep.circuit_breaker import Admission, Intervention, Outcome, Permit, Policy, Reason, Report, Transition, View
 from redstep.circuit_breaker_outcomes import Excluded, as_excluded, outcome_of
 from redstep.errors import CircuitOpen, Misuse
@@ -111,6 +111,9 @@ class Breaker(ABC):
     lock: Lock = field(init=False, factory=Lock, repr=False)
     """Held for a moment, never while the caller's code runs."""
 
+    asks_a_store: ClassVar[bool]
+    """Whether a step may take a while, in which it may be cancelled."""
+
     @abstractmethod
     def acquire(self) -> Protocol[Admission]:
         """Ask whether a call may be made."""
@@ -128,9 +131,16 @@ class Breaker(ABC):
         """Look at the breaker, which changes nothing."""
 
     def draw_open_ms(self) -> Protocol[int]:
-        """Draw how long the breaker stays open, if it opens."""
-        open_ms: int = yield DrawInteger(self.policy.open_ms_least, self.policy.open_ms_most)
-        return open_ms
+        """Draw how long the breaker stays open, if it opens. Raises Misuse if the draw is out of bounds."""
+        least, most = self.policy.open_ms_least, self.policy.open_ms_most
+        return checked_integer("open_ms", (yield DrawInteger(least, most)), least, most)
+
+    def checked(self, permit: Permit, outcome: Outcome) -> None:
+        """Raise Misuse for a report that no breaker could ever ask for."""
+        if not isinstance(permit, Permit) or not isinstance(outcome, Outcome):
+            raise Misuse("permit" if isinstance(outcome, Outcome) else "outcome", "is none")
+        for number in (permit.epoch, permit.number):
+            checked_integer("permit", number, 0)
 
     def noted(self, answer: Answer) -> Answer:
         """Have the listeners told, in time, if an answer tells of a transition; gives the answer."""
@@ -148,7 +158,8 @@ def acquire(breaker: Breaker) -> Protocol[Permit]:
     if admission.permit is None:
         raise CircuitOpen(breaker.name, admission.why, admission.retry_after_ms)
     try:
-        yield GoOn()
+        if breaker.asks_a_store:
+            yield GoOn()
         yield from breaker.announcements.tell()
     except BaseException:
         yield from free(breaker, admission.permit)

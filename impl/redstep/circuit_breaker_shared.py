@@ -52,6 +52,7 @@ STATES: Mapping[str, State | None] = MappingProxyType({"": None, **{state.value:
 class SharedBreaker(Breaker):
     """A breaker that many processes share."""
 
+    asks_a_store = True
     prefix: str = field(default="redstep:", converter=as_prefix)
 
     @property
@@ -76,6 +77,7 @@ class SharedBreaker(Breaker):
 
     def report(self, permit: Permit, outcome: Outcome) -> Protocol[Report]:
         """Tell what a call came to."""
+        self.checked(permit, outcome)
         open_ms = (yield from self.draw_open_ms()) if outcome is Outcome.FAILURE else 0
         policy = (self.policy.failure_threshold, self.policy.success_threshold, open_ms)
         request = self._step(REPORT, NOW, *policy, permit.epoch, permit.number, outcome.value, lane=Lane.RESERVED)
@@ -85,8 +87,9 @@ class SharedBreaker(Breaker):
 
     def intervene(self, reason: Reason) -> Protocol[Intervention]:
         """Open or close the breaker by hand. Not idempotent: each begins an epoch."""
-        open_ms = yield from self.draw_open_ms()
-        request = self._step(INTERVENE, NOW, open_ms, INTERVENTIONS[reason].value)
+        wanted = INTERVENTIONS[reason]
+        open_ms = (yield from self.draw_open_ms()) if wanted is State.OPEN else 0
+        request = self._step(INTERVENE, NOW, open_ms, wanted.value)
         state, epoch, left, now_ms = words((yield from send(request)), str, int, str, int)
         answer = Intervention(state=_state(state), epoch=epoch, left=STATES.get(left), now_ms=now_ms, reason=reason)
         return self.noted(answer)

@@ -39,7 +39,6 @@ All of them, as for a rate limiter: an engine keeps what a script wrote before i
 FINGERPRINT_BYTES_MAX = 512
 RESPONSE_BYTES_MAX = 262_144
 """The default of what is kept of a response."""
-LIMIT_BYTES_MAX = 2**28
 
 
 def fingerprint(*parts: str | bytes | int | None) -> str:
@@ -125,7 +124,7 @@ class Policy:
     def __attrs_post_init__(self) -> None:
         checked_integer("lease_ms", self.lease_ms, 1)
         checked_integer("retention_ms", self.retention_ms, 1)
-        checked_integer("response_max_bytes", self.response_max_bytes, 0, LIMIT_BYTES_MAX)
+        checked_integer("response_max_bytes", self.response_max_bytes, 0)
 
     def key(self, scope: Scope) -> str:
         """Where the record of a scope is. Raises Misuse."""
@@ -150,10 +149,10 @@ class Acquired:
 class Replay:
     """The work was done."""
 
-    response: bytes
-    """As it was stored, byte for byte; empty if it is not replayable."""
+    response: bytes | None
+    """As it was stored, byte for byte; None if it was not kept."""
     replayable: bool
-    """Whether the response was kept."""
+    """Whether it was kept."""
     now_ms: int
 
 

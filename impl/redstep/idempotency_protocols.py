@@ -89,8 +89,10 @@ def _claim(policy: Policy, key: str, token: str, payload: bytes) -> Protocol[Cla
     match verdict:
         case b"ACQUIRED":
             return Acquired(token, fence, lease_until_ms, now_ms)
-        case b"REPLAY" | b"UNREPLAYABLE":
-            return Replay(response, verdict == b"REPLAY", now_ms)
+        case b"REPLAY":
+            return Replay(response, True, now_ms)
+        case b"UNREPLAYABLE":
+            return Replay(None, False, now_ms)
         case b"IN_PROGRESS":
             return Underway(retry_after_ms, now_ms)
         case b"MISMATCH":
@@ -106,7 +108,7 @@ def complete(policy: Policy, scope: Scope, token: str, response: bytes) -> Proto
     """
     checked_name("token", token)
     if len(checked_response(response)) > policy.response_max_bytes:
-        return (yield from _complete(policy, scope, token, hashlib.sha256(response).hexdigest().encode(), replayable=False))
+        return (yield from _complete(policy, scope, token, hashlib.sha256(response).digest(), replayable=False))
     return (yield from _complete(policy, scope, token, response, replayable=True))
 
 

@@ -158,7 +158,7 @@ def run(
     match claim:
         case Acquired():
             return (yield from _run(policy, scope, claim, work, manner))
-        case Replay(response, replayable=True):
+        case Replay(bytes() as response):
             return Outcome(response=manner.codec.decode(response), replayed=True)
         case Replay():
             raise NotReplayable(f"{scope} was done, and its response was not kept")

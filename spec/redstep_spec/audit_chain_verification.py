@@ -19,7 +19,6 @@ the head, and what is left agrees with itself. A checkpoint that was remembered 
 Whether a record whose own hash is wrong was modified or put there cannot be told, nor what was there before.
 """
 
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated
 
@@ -65,6 +64,8 @@ class Verify:
     anchor: Anchor | None = None
     segments: tuple[bytes, ...] = ()
     """Exported files, the oldest first; what they hold from the base on is read in the store instead."""
+    from_seq: int = 0
+    """Where the first of them begins; without any, verification begins at the base."""
 
 
 @frozen(kw_only=True)
@@ -183,21 +184,13 @@ def verify(chain: Chain, call: Verify) -> Integrity | Misuse:
     """AC-9, AC-10, AC-12: across exported segments and the store, as they are at one instant."""
     if wrong := misuse(call):
         return wrong
+    first_seq = min(call.from_seq, chain.base_seq) if call.segments else chain.base_seq
     exported = [record for each in call.segments for record in records_of(each)]
-    first_seq = _first_seq(chain, exported)
     state: State = begun(call.name, first_seq, call.anchor)
-    for stored in (*exported[: max(0, chain.base_seq - first_seq)], *chain.records):
+    for stored in (*exported[: chain.base_seq - first_seq], *chain.records):
         state = checked(state, stored, call.name, call.anchor)
     integrity = concluded(ended(state, chain.end(call.name)), call.anchor)
     return evolve(integrity, because=(*integrity.because, "AC-12")) if chain.base_seq else integrity
-
-
-def _first_seq(chain: Chain, exported: Iterable[bytes]) -> int:
-    """The base, or if that is less what the first exported record says of itself; 0 if it cannot be read."""
-    for stored in exported:
-        record = decoded(stored)
-        return min(record.seq, chain.base_seq) if record else 0
-    return chain.base_seq
 
 
 def misuse(call: Verify) -> Misuse | None:
@@ -207,4 +200,4 @@ def misuse(call: Verify) -> Misuse | None:
     anchor = call.anchor
     if anchor and not (anchor.name == call.name and is_integer(anchor.size, 0) and len(anchor.hash) == HASH_BYTES):
         return Misuse("anchor", ("AC-10", "CM-9"))
-    return None
+    return None if is_integer(call.from_seq, 0) else Misuse("from_seq", ("CM-8", "CM-9"))

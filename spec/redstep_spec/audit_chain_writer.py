@@ -114,6 +114,7 @@ Request = store.Append | store.AppendNext | store.Read
 
 RULES_OF_CAUSES = {
     "unavailable": ("CM-9", "AC-6"),
+    "deadline": ("AC-5", "CM-9", "AC-6"),
     "conflict": ("AC-5", "AC-6"),
     "regress": ("AC-11", "AC-6"),
     "sealed": ("AC-4", "AC-12", "AC-6"),
@@ -250,7 +251,8 @@ def _placed(course: Course, call: Write, reply: store.Appended | store.Already) 
 def _failed(course: Course, call: Write, cause: str) -> Course:
     kind = AppendUnknown if course.is_ambiguous else NotAppended
     events = tuple(canonical_text(entry.event) for entry in call.entries)
-    return evolve(course, outcome=kind(cause=cause, events=events, because=RULES_OF_CAUSES[cause]))
+    late = course.is_ambiguous and cause == "unavailable"
+    return evolve(course, outcome=kind(cause=cause, events=events, because=RULES_OF_CAUSES["deadline" if late else cause]))
 
 
 def misuse(call: Write) -> Misuse | None:

@@ -1,4 +1,4 @@
-"""Contention: 2 to 16 writers at a time, on real connections. None is lost, none is twice, and the order is that of real time."""
+"""Contention: 2 to 16 writers at a time, on real connections. None is lost, none is twice, and order is that of real time."""
 
 import asyncio
 import threading

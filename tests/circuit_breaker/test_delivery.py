@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -137,7 +138,7 @@ def test_a_flush_between_any_two_steps_is_not_noticed(scene: Scene) -> None:
             scene.call(failing)
     assert scene.view().state is State.OPEN
     for step in ("force_close", "reset", "call"):
-        scene.settled(lambda step=step: STEPS[step](scene.breaker))
+        scene.settled(partial(STEPS[step], scene.breaker))
     assert scene.settled(scene.breaker.view).epoch == 3
 
 
@@ -189,7 +190,7 @@ def test_a_pool_that_ran_out_refuses_an_acquire(engine: Engine) -> None:
     """It is this process's fault, and no command was sent; a report that finds none free is lost."""
     play = PLAYS["shared-sync"](engine)
     client = redis.Redis.from_pool(
-        redis.ConnectionPool(connection_class=redis.UnixDomainSocketConnection, path=engine.address, max_connections=1)
+        redis.ConnectionPool.from_url(f"unix://{engine.address}", max_connections=1)
     )
     breaker = play.breaker(client=client)
 

@@ -20,6 +20,7 @@ from redstep.wishes import CallScript, RunWork, Wish
 
 from .stage import POLICY, AsyncStage, Stage, SyncStage
 
+SWEEPS_MAX = 100
 FREE, STANDING, RECORDED = "free", "standing", "recorded"
 
 
@@ -46,6 +47,7 @@ def test_a_task_is_cancelled_at_every_turn(async_stage: AsyncStage, without_effe
     client = stage.client(max_connections=2)
     store = stage.store(client)
     found: set[str] = set()
+    numbers = itertools.count()
 
     async def cancelled_after(turns: int) -> bool:
         progress: list[str] = []
@@ -59,7 +61,7 @@ def test_a_task_is_cancelled_at_every_turn(async_stage: AsyncStage, without_effe
                 raise NoEffect
             return b"done"
 
-        scope = Scope(operation=f"cancelled {cancellations}", key=f"{turns}")
+        scope = Scope(operation="cancelled", key=f"{next(numbers)}")
         task = asyncio.create_task(store.run(scope, "payload", work))
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -78,15 +80,17 @@ def test_a_task_is_cancelled_at_every_turn(async_stage: AsyncStage, without_effe
         assert client.connection_pool.get_connection_count()[1][0] == 0
         return True
 
-    async def play() -> int:
+    async def sweep() -> None:
         for turns in itertools.count():
             if not await cancelled_after(turns):
-                return turns
-        raise AssertionError
+                return
 
-    stage.wait(store.run(Scope(operation="first", key="1"), "payload", stage.work(lambda _: b"")))
-    assert stage.wait(play()) > 20
-    assert found == ({FREE, STANDING} if without_effect else {FREE, STANDING, RECORDED})
+    everything = {FREE, STANDING} if without_effect else {FREE, STANDING, RECORDED}
+    for _ in range(SWEEPS_MAX):  # how many turns a reply takes is the engine's affair, and so differs
+        stage.wait(sweep())
+        if found == everything:
+            break
+    assert found == everything
 
 
 def test_a_caller_that_waits_can_be_cancelled(async_stage: AsyncStage) -> None:

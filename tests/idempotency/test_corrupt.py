@@ -65,6 +65,12 @@ def stage(request: pytest.FixtureRequest, each_engine: Engine) -> Iterator[Stage
     stage.close()
 
 
+def plant(stage: Stage, fields: dict[bytes, bytes]) -> None:
+    """Store something by hand."""
+    for name, value in fields.items():
+        stage.admin.hset(KEY, name, value)
+
+
 def refused(stage: Stage, call: str) -> None:
     """A call says Corrupt, names the key, and leaves everything as it was."""
     before, ttl_ms = stage.admin.dump(KEY), stage.admin.pttl(KEY)
@@ -76,7 +82,7 @@ def refused(stage: Stage, call: str) -> None:
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_broken_record_is_corrupt_and_stays(stage: Stage, broken: str) -> None:
     """For every call alike; nobody takes it for a mismatch or a lost lease."""
-    stage.admin.hset(KEY, mapping=BROKEN[broken])  # type: ignore[arg-type]
+    plant(stage, BROKEN[broken])
     for call in CALLS:
         refused(stage, call)
 
@@ -84,9 +90,16 @@ def test_a_broken_record_is_corrupt_and_stays(stage: Stage, broken: str) -> None
 @pytest.mark.parametrize("kind", ["string", "list", "set", "zset"])
 def test_another_type_is_corrupt_and_stays(stage: Stage, kind: str) -> None:
     """As if somebody else used the key."""
-    {"string": stage.admin.set, "list": stage.admin.rpush, "set": stage.admin.sadd}.get(
-        kind, lambda key, value: stage.admin.zadd(key, {value: 1})
-    )(KEY, "claimed {t} 15000 6000 1 payload")
+    text = "claimed {t} 15000 6000 1 payload"
+    match kind:
+        case "string":
+            stage.admin.set(KEY, text)
+        case "list":
+            stage.admin.rpush(KEY, text)
+        case "set":
+            stage.admin.sadd(KEY, text)
+        case "zset":
+            stage.admin.zadd(KEY, {text: 1})
     for call in CALLS:
         refused(stage, call)
 
@@ -101,7 +114,7 @@ NEXT_TO_BROKEN: dict[str, bytes] = {
 @pytest.mark.parametrize("broken", NEXT_TO_BROKEN)
 def test_numbers_that_do_not_fit_are_corrupt_to_whoever_needs_them(stage: Stage, broken: str) -> None:
     """A completion looks at none of them but the death of the record, and so is not in question here."""
-    stage.admin.hset(KEY, "claim", NEXT_TO_BROKEN[broken])  # type: ignore[arg-type]
+    plant(stage, {b"claim": NEXT_TO_BROKEN[broken]})
     for call in CALLS:
         if call != "complete":
             refused(stage, call)
@@ -110,12 +123,12 @@ def test_numbers_that_do_not_fit_are_corrupt_to_whoever_needs_them(stage: Stage,
 def test_sound_records_planted_by_hand_are_understood(stage: Stage) -> None:
     """The form that is documented is the form that is read: the rejections above are for one edit each."""
     store = stage.store()
-    stage.admin.hset(KEY, "claim", SOUND)  # type: ignore[arg-type]
+    plant(stage, {b"claim": SOUND})
     assert stage.wait(store.claim(SCOPE, "payload", token=OWNER)) == Acquired(OWNER, 1, 6_000, stage.now_ms)
-    stage.admin.hset(KEY, mapping={b"claim": SOUND.replace(b"claimed", b"completed"), b"response": b"done"})  # type: ignore[arg-type]
+    plant(stage, {b"claim": SOUND.replace(b"claimed", b"completed"), b"response": b"done"})
     assert stage.wait(store.claim(SCOPE, "payload")) == Replay(b"done", True, stage.now_ms)
-    stage.admin.hset(KEY, mapping={b"claim": SOUND.replace(b"claimed", b"unreplayable"), b"response": b"x"})  # type: ignore[arg-type]
-    assert stage.wait(store.claim(SCOPE, "payload")) == Replay(b"", False, stage.now_ms)
+    plant(stage, {b"claim": SOUND.replace(b"claimed", b"unreplayable"), b"response": b"x"})
+    assert stage.wait(store.claim(SCOPE, "payload")) == Replay(None, False, stage.now_ms)
     stage.admin.delete(KEY)
-    stage.admin.hset(KEY, "claim", SOUND.replace(b"claimed", b"released"))  # type: ignore[arg-type]
+    plant(stage, {b"claim": SOUND.replace(b"claimed", b"released")})
     assert stage.wait(store.renew(SCOPE, OWNER)) == StaleOwner(stage.now_ms)

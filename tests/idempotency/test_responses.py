@@ -76,15 +76,15 @@ def test_the_limit_is_exact(stage: Stage, size: int) -> None:
     store = stage.store(response_max_bytes=LIMIT)
     _, answer = completed(stage, store, b"x" * size)
     kept = size <= LIMIT
-    assert answer == Replay(b"x" * size if kept else b"", kept, stage.now_ms)
-    assert len(stage.stored()[b"response"]) == (size if kept else 64)
+    assert answer == Replay(b"x" * size if kept else None, kept, stage.now_ms)
+    assert len(stage.stored()[b"response"]) == (size if kept else 32)
     assert stage.state() == ("completed" if kept else "unreplayable")
 
 
 def test_a_limit_of_nothing_keeps_nothing_but_the_empty_response(stage: Stage) -> None:
     """For those who want to know only that the work was done."""
     store = stage.store(response_max_bytes=0)
-    assert completed(stage, store, b"secret")[1] == Replay(b"", False, stage.now_ms)
+    assert completed(stage, store, b"secret")[1] == Replay(None, False, stage.now_ms)
     assert b"secret" not in b"".join(stage.stored().values())
     stage.admin.delete(KEY)
     assert completed(stage, store, b"")[1] == Replay(b"", True, stage.now_ms)

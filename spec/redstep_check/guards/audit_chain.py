@@ -64,12 +64,13 @@ class Wrote(_Timeless):
 
 @frozen
 class Linked(_Timeless):
-    """Records are sent as they are: so far back from the end, linked to what was there or to something else."""
+    """Records are sent as they are, linked so far back from the end."""
 
     name: str
     entries: tuple[Entry, ...]
     back: int = 0
     rightly: bool = True
+    """Whether to the hash that belongs there; if not, to the newest one, or at the end to none."""
 
 
 @frozen
@@ -124,9 +125,7 @@ class AuditChainTarget(Target[Asking]):
 class AuditChainSession(Session[Move]):
     """The specification of the audit chain beside a target."""
 
-    target: AuditChainTarget
-
-    def __init__(self, target: AuditChainTarget) -> None:
+    def __init__(self, target: Target[Asking]) -> None:
         super().__init__(target)
         self.chains: dict[str, Chain] = {}
         self.known: dict[tuple[str, str, Mode], End] = {}
@@ -190,8 +189,9 @@ class AuditChainSession(Session[Move]):
     def _linked(self, name: str, entries: tuple[Entry, ...], back: int, *, rightly: bool) -> tuple[Record, ...]:
         self._use(*entries)
         chain = self.chain(name)
-        seq = chain.end(name).seq - back
-        previous = chain.previous_at(seq, name) if rightly else NOWHERE
+        end = chain.end(name)
+        seq = end.seq - back
+        previous = chain.previous_at(seq, name) if rightly else end.hash if back else NOWHERE
         if seq < 0 or previous is None:
             raise ImpossibleStory("nothing to link to")
         try:
@@ -238,6 +238,8 @@ class AuditChainSession(Session[Move]):
         self._both(move, call, transition, ())
 
     def _alter(self, move: Altered, name: str, how: How, place: int) -> None:
+        if not isinstance(self.target, AuditChainTarget):
+            raise ImpossibleStory("what this target stores cannot be edited")
         after = tampered(name, self.chain(name), how, place)
         self.target.put(name, after)
         self.chains[name] = after

@@ -18,7 +18,14 @@ FIELDS = ("event", "append_id", "chain_id", "seq", "previous", "hash")
 
 
 def blamed(mismatch: Mismatch, transition: Transition) -> str:
-    """A wrong place is a second record if a reply was lost; and what only an anchor tells is the anchor's rule."""
+    """
+    The rule that is broken by a reply.
+
+    A wrong place is a second record if a reply was lost; an unknown outcome that is called definite is more than a budget
+    that was not kept; and what only an anchor tells is the anchor's rule.
+    """
+    if (mismatch.what, mismatch.expected, mismatch.actual) == ("outcome", "unknown", "not appended"):
+        return "CM-9"
     if mismatch.what == "seqs" and Fate.REPLY_LOST in transition.fates:
         return "AC-4"
     if mismatch.what == "finding" and {mismatch.expected, mismatch.actual} & BY_ANCHOR:

@@ -1,11 +1,9 @@
 """
 Search: the algorithm of Wing and Gong, with Lowe's memory of where it has been.
 
-        invoked before this completion            due: what is completed first of all that is not placed
-        ───────────────┬──────────────────┬───▶
-        A  ├───────────┼──── write 1 ─────┼──       At each point the candidates are those that were invoked before the due
-        B         ├────┼── read ──┤       │         operation was completed. Place one, and step the model; when the due one
-        C      ├───────┤ <- due           │         is placed, the next completion is due. No candidate fits: go back.
+At each point of a history there is an operation that is *due*: of all that are not placed yet, the one that was completed
+first. The candidates are those that were invoked before its completion. Place one of them, and step the model; when the due
+one is placed, the next completion is due. If no candidate fits, go back and try another.
 
 A configuration is what is due, which of the candidates are placed, and the state. Two orders that lead to the same one have
 the same future, so each is visited once (Lowe, *Testing for linearizability*, 2017; Wing and Gong, 1993).
@@ -64,7 +62,7 @@ def search(points: Points, stepper: Stepper) -> Generator[int, int, Found | Bloc
     Send how many steps to go before the next pause, and get how many it has gone. A step is one operation placed, in a
     configuration that is new.
     """
-    due, candidates, step, is_read = points.due_bits, points.candidates, stepper.step, stepper.is_read
+    due, candidates, step, is_read = points.due_bits, points.candidates, stepper.step(), stepper.is_read
     visited: list[set[int]] = [set() for _ in due]
     path: Path = None
     at, placed, state, untried = 0, 0, stepper.initial(), iter(candidates[0])

@@ -6,7 +6,7 @@ nondeterministic model is searched by the set of all states that it may be in, w
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 from redstep_check.linearizability.histories import Operation
@@ -18,6 +18,11 @@ IMPOSSIBLE = -1
 """An operation cannot be placed in a state, or there is no use in it."""
 OPEN = object()
 """In place of the reply that never came."""
+
+Step = Callable[[int, int], int]
+"""
+From the index of an operation and the number of a state to the number of the state after it, or IMPOSSIBLE. Raises ModelError.
+"""
 
 
 class Stepper(ABC):
@@ -38,8 +43,8 @@ class Stepper(ABC):
         """The number of the first state."""
 
     @abstractmethod
-    def step(self, index: int, number: int) -> int:
-        """The number of the state after an operation, or IMPOSSIBLE. Raises ModelError."""
+    def step(self) -> Step:
+        """The step of the model, as a function that has all it needs at hand: nothing is called so often."""
 
     @abstractmethod
     def placed(self, order: Sequence[tuple[int, int]]) -> tuple[Placed, ...]:
@@ -70,19 +75,30 @@ class One(Stepper):
         """The number of the first state."""
         return self._number(self._init)
 
-    def step(self, index: int, number: int) -> int:
+    def step(self) -> Step:
         """Compare the model's reply, if there is one to compare it with."""
-        before, call, expected = self._states[number >> self._shift], self._calls[index], self._replies[index]
-        after, reply = self._step(before, call)
-        if expected is OPEN:
-            after_number = self._number(after)
-            return IMPOSSIBLE if after_number == number else after_number
-        if reply != expected:
-            return IMPOSSIBLE
-        after_number = self._number(after)
-        if self.is_read[index] and after_number != number:
-            raise _no_read(call, before, after)
-        return after_number
+        take, calls, replies, is_read = self._step, self._calls, self._replies, self.is_read
+        numbers, states, shift = self._numbers, self._states, self._shift
+
+        def step(index: int, number: int) -> int:
+            expected = replies[index]
+            after, reply = take(states[number >> shift], calls[index])
+            if reply != expected and expected is not OPEN:
+                return IMPOSSIBLE
+            try:
+                found = numbers.get(after)
+            except TypeError as error:
+                raise _unhashable(after, error) from error
+            if found is None:
+                found = numbers[after] = len(states) << shift
+                states.append(after)
+            elif found == number:
+                return IMPOSSIBLE if expected is OPEN else found
+            if is_read[index]:
+                raise _no_read(calls[index], states[number >> shift], after)
+            return found
+
+        return step
 
     def placed(self, order: Sequence[tuple[int, int]]) -> tuple[Placed, ...]:
         """Look them up."""
@@ -107,8 +123,11 @@ class Several(Stepper):
         """The number of the set of first states."""
         return self._number(self._inits)
 
-    def step(self, index: int, number: int) -> int:
+    def step(self) -> Step:
         """Go wherever the outcome lets it go."""
+        return self._go
+
+    def _go(self, index: int, number: int) -> int:
         operation, before = self._operations[index], self._states[number >> self._shift]
         after = frozenset[Any]().union(*(self._after(each, operation) for each in before))
         if not after or (operation.is_open and after <= before):

@@ -37,14 +37,15 @@ class Legal:
 @frozen
 class Illegal:
     """
-    The history is not linearizable, and already is not at the completion of the operation `stuck`.
+    The history is not linearizable, and `stuck` is the first operation, by completion, at which that shows.
 
-    All of the history before that completion is explained by the prefix, and no order explains that completion, too.
+    The prefix explains all that was completed before that completion. No order of what was invoked by then explains this one,
+    too, given what everybody was told in the end.
     """
 
     stuck: Operation
     prefix: tuple[Placed, ...]
-    """An order of what was answered before, the longest that was seen; of the part that the operation is about."""
+    """The longest that was seen; of the part that the operation is about."""
     steps: int
     partition: Hashable = None
     """The key of that part, if the model has parts."""

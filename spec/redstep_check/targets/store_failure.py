@@ -15,7 +15,7 @@ from redstep_check.engines import Engine
 from redstep_check.guards.store_failure import Asked
 from redstep_check.targets.checking_driver import CheckingDriver
 from redstep_check.targets.rate_limiter import require_struct
-from redstep_spec import circuit_breaker as cb
+from redstep_check.targets.stored_breakers import read_local
 from redstep_spec import store_failure as spec
 from redstep_spec.delivery import Fate
 from redstep_spec.store_failure import Store
@@ -103,15 +103,7 @@ class StoreFailureTarget(Target[Asked]):
 
     def stored(self, *key: Any) -> Stored:  # noqa: ARG002  there is one breaker
         """Look at the breaker, which nothing but this process holds."""
-        state = self.limiter.store.breaker.state
-        match asdict(state, recurse=False):
-            case {"open_until_ms": open_until_ms}:
-                seen: cb.State = cb.Open(state.epoch, open_until_ms)
-            case {"failures": failures}:
-                seen = cb.Closed(state.epoch, failures)
-            case fields:
-                seen = cb.HalfOpen(**fields)
-        return Stored(state=seen, size=1, ttl_ms=None, raw=state)
+        return read_local(self.limiter.store.breaker.state)
 
     def close(self) -> None:
         """Close the connection."""

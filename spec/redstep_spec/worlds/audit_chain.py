@@ -2,7 +2,7 @@
 A small world of the audit chain: one writer, the others, a chain that may be sealed, and a network that loses what it likes.
 
 One step is one attempt of the writer, so that others append before it and between its attempts. It makes one append, in
-either mode, after it was told an end or before; it may link anew once, and send again once before its deadline. The others'
+either mode, after it was told an end or before; it may link anew once, and send again twice before its deadline. The others'
 appends and seals always succeed, which is all that the writer can tell of them.
 """
 
@@ -80,7 +80,7 @@ def step(world: World, call: Call) -> tuple[World, Came]:
         case Look():
             return evolve(world, known=end), Came()
         case Begin(mode):
-            write = Write(name=NAME, entries=(OWN,), mode=mode, conflicts=1, resends=1)
+            write = Write(name=NAME, entries=(OWN,), mode=mode, conflicts=1, resends=2)
             return evolve(world, call=write, course=_bare(writer.begun(world.chain, world.known, write))), Came("append")
         case Attempt(fate):
             if world.call is None or world.course is None:

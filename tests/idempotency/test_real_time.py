@@ -1,0 +1,128 @@
+"""On the engines' own clocks: one-sided laws, for there what time it is cannot be told in advance (CM-3, ID-4, ID-8)."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+
+from redstep.clients.idempotency import IdempotencyStore
+from redstep.idempotency import Acquired, Done, Policy, Replay, StaleOwner, Underway
+from redstep_check.engines import NAMES, Engine, EngineUnavailable, open_engine
+
+from .stage import KEY, SCOPE
+
+LEASE_MS, RETENTION_MS = 60, 90
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Each engine, in turn."""
+    try:
+        with open_engine(request.param) as opened:
+            yield opened
+    except EngineUnavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def client(engine: Engine) -> Iterator[redis.Redis]:
+    """A client of an empty engine."""
+    engine.forget()
+    with engine.client() as client:
+        yield client
+
+
+@pytest.fixture
+def store(client: redis.Redis) -> IdempotencyStore:
+    """A store on the engine's clock."""
+    return IdempotencyStore(client, lease_ms=LEASE_MS, retention_ms=RETENTION_MS)
+
+
+def acquired(store: IdempotencyStore) -> Acquired:
+    """A claim that acquires the key."""
+    claim = store.claim(SCOPE, "payload")
+    assert isinstance(claim, Acquired)
+    return claim
+
+
+def gone(client: redis.Redis) -> bool:
+    """Does the key vanish before a deadline?"""
+    deadline_s = time.monotonic() + 5
+    while client.exists(KEY):
+        if time.monotonic() > deadline_s:
+            return False
+    return True
+
+
+def test_a_lease_ends_when_it_was_said_to(store: IdempotencyStore) -> None:
+    """Others are refused until that millisecond, with what is left of it, and take over from then on."""
+    first = acquired(store)
+    assert first.lease_until_ms == first.now_ms + LEASE_MS
+    while isinstance(claim := store.claim(SCOPE, "payload"), Underway):
+        assert claim.now_ms + claim.retry_after_ms == first.lease_until_ms
+    assert isinstance(claim, Acquired)
+    assert claim.now_ms >= first.lease_until_ms
+    assert claim.fence == 2
+
+
+def test_a_response_is_replayed_for_its_retention(store: IdempotencyStore, client: redis.Redis) -> None:
+    """From completion on, to the millisecond; then the key is new, and soon it is gone."""
+    first = acquired(store)
+    time.sleep(0.02)
+    done = store.complete(SCOPE, first.token, b"done")
+    assert isinstance(done, Done)
+    while isinstance(claim := store.claim(SCOPE, "payload"), Replay):
+        assert claim.now_ms < done.now_ms + RETENTION_MS
+        assert isinstance(store.complete(SCOPE, first.token, b"done"), Done | StaleOwner), "which restarts nothing"
+    assert isinstance(claim, Acquired)
+    assert claim.now_ms >= done.now_ms + RETENTION_MS
+    assert claim.fence == 1
+    assert gone(client)
+
+
+def test_what_is_abandoned_vanishes(store: IdempotencyStore, client: redis.Redis) -> None:
+    """ID-4: at lease end + retention, and not sooner."""
+    first = acquired(store)
+    assert gone(client)
+    [seconds, microseconds] = client.time()
+    assert seconds * 1000 + microseconds // 1000 >= first.lease_until_ms + RETENTION_MS
+
+
+STEPS: dict[str, Callable[[IdempotencyStore, str], object]] = {
+    "claimed": lambda *_: None,
+    "renewed": lambda store, token: store.renew(SCOPE, token),
+    "completed": lambda store, token: store.complete(SCOPE, token, b"done"),
+    "released": lambda store, token: store.release(SCOPE, token),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("late", [False, True])
+def test_no_ttl_is_shorter_than_the_life(client: redis.Redis, step: str, late: bool) -> None:
+    """CM-3: in every state there is one, and longer it is by a lease at most."""
+    policy = Policy(lease_ms=20, retention_ms=40_000)
+    store = IdempotencyStore(client, lease_ms=policy.lease_ms, retention_ms=policy.retention_ms)
+    claim = acquired(store)
+    if late:
+        time.sleep(0.03)
+    STEPS[step](store, claim.token)
+    text = client.hget(KEY, "claim")
+    assert isinstance(text, bytes)
+    dies_at_ms = int(text.split()[2])
+    [seconds, microseconds] = client.time()
+    left_ms = dies_at_ms - (seconds * 1000 + microseconds // 1000)
+    assert left_ms - 20 <= client.pttl(KEY) <= left_ms + policy.lease_ms + 1
+
+
+def test_a_store_that_was_told_a_time_forgets_a_day_later(client: redis.Redis) -> None:
+    """CM-2: under an explicit clock every TTL is the logical life and a day, for the engine's clock decides nothing."""
+    store = IdempotencyStore(client, lease_ms=1_000, retention_ms=10_000, clock=lambda: 5_000)
+    claim = acquired(store)
+    lives_ms = {"claimed": 11_000, "renewed": 11_000, "completed": 10_000}
+    for step, life_ms in lives_ms.items():
+        STEPS[step](store, claim.token)
+        assert life_ms - 1_000 < client.pttl(KEY) - 86_400_000 <= life_ms
+    client.delete(KEY)
+    STEPS["released"](store, acquired(store).token)
+    assert 9_000 < client.pttl(KEY) - 86_400_000 <= 10_000

@@ -1,0 +1,1 @@
+"""The linearizability checker, and the timelines that its histories are shown as."""

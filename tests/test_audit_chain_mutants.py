@@ -170,7 +170,7 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         "case store.HashMismatch(continues=False):",
         "case store.HashMismatch(continues=None):",
     ),
-    "batch linked to one end": ("AC-7", STORE, "        end = end_after(records[-1])\n    return", "    return"),
+    "batch linked to one end": ("AC-3", STORE, "        end = end_after(records[-1])\n    return", "    return"),
     "names sorted by code points": ("AC-1", JSON, 'sorted(names, key=lambda name: name.encode("utf-16-be"))', "sorted(names)"),
     "integers up to 2^53": ("AC-1", JSON, "INTEGER_MAX = 2**53 - 1", "INTEGER_MAX = 2**53"),
     "duplicate names": ("AC-1", JSON, "if len(value) < len(members):", "if False:"),
@@ -199,7 +199,7 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         "case Missing(seq) if is_own and record.seq == seq:",
         "case Missing(seq) if False:",
     ),
-    "position of the one that came": ("AC-9", VERIFICATION, "return Missing(state.seq)", "return Missing(record.seq)"),
+    "position of the one that came": ("AC-9", VERIFICATION, "return Missing(seq)", "return Missing(record.seq)"),
     "verified without an anchor": (
         "AC-10",
         VERIFICATION,

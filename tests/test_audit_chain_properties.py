@@ -5,16 +5,33 @@ And the specification is explored breadth-first in its small world: nothing goes
 diagram says.
 """
 
+import json
 from collections.abc import Sequence
 from itertools import count
+from typing import Any
 
 import pytest
 from attrs import evolve
 
 from redstep_check.exploration import Explored, World, explore, steps
-from redstep_check.guards.audit_chain import SOMETIMES, Altered, Asked, AuditChainSession, Linked, Move, Resent, Verified, Wrote
+from redstep_check.guards.audit_chain import (
+    KINDS,
+    SOMETIMES,
+    Altered,
+    Asked,
+    AuditChainSession,
+    Linked,
+    Move,
+    Resent,
+    Verified,
+    Wrote,
+)
 from redstep_check.guards.audit_chain_tampering import How, tampered
+from redstep_check.guards.audit_chain_telling import tell
+from redstep_check.lockstep import ImpossibleStory
 from redstep_check.models.audit_chain import ModelAuditChain
+from redstep_check.stories import decoded as decoded_move
+from redstep_check.stories import encoded as encoded_move
 from redstep_spec import audit_chain as store
 from redstep_spec.arguments import Misuse
 from redstep_spec.audit_chain import INITIAL, Append, AppendNext, Chain, End, Read, Seal, linked, step
@@ -110,20 +127,20 @@ WRONG: list[tuple[str, Transition, Transition]] = [
     ("a_new_record_links_to_the_one_before", STALE, evolve(STALE, after=with_record(STALE.after, 1, chain_id=b"b"))),
     ("a_new_record_links_to_the_one_before", STALE, evolve(STALE, after=tampered("a", STALE.after, How.HASH, 1))),
     ("a_new_record_links_to_the_one_before", STALE, evolve(STALE, after=tampered("a", STALE.after, How.CUT_RECORD, 1))),
-    ("refusals_change_nothing", MISMATCH, evolve(MISMATCH, after=chain_of(1, 9))),
-    ("refusals_change_nothing", DEFINITE, evolve(DEFINITE, after=chain_of(9))),
+    ("what_is_refused_changes_nothing", MISMATCH, evolve(MISMATCH, after=chain_of(1, 9))),
+    ("what_is_refused_changes_nothing", DEFINITE, evolve(DEFINITE, after=chain_of(9))),
     (
-        "refusals_change_nothing",
+        "what_is_refused_changes_nothing",
         taken(Read(name="a", from_seq=0, count=1), chain_of(1)),
         evolve(taken(Read(name="a", from_seq=0, count=1), chain_of(1)), after=chain_of(1, 2)),
     ),
     (
-        "refusals_change_nothing",
+        "what_is_refused_changes_nothing",
         taken(Verify(name="a"), chain_of(1)),
         evolve(taken(Verify(name="a"), chain_of(1)), after=chain_of(1, 2)),
     ),
     (
-        "refusals_change_nothing",
+        "what_is_refused_changes_nothing",
         taken(Append(name="}", records=records(1))),
         evolve(taken(Append(name="}", records=records(1))), after=chain_of(1)),
     ),
@@ -372,7 +389,7 @@ STORIES: dict[str, tuple[Story, Story]] = {
 """For each SOMETIMES a story that reaches it with its last move, and one that looks like it."""
 
 
-def reached(story: Story) -> set[str]:
+def reached(story: Sequence[Any]) -> set[str]:
     """What the last move of a story reaches."""
     session = AuditChainSession(ModelAuditChain())
     for move in story:
@@ -392,6 +409,35 @@ def test_a_sometimes_property_is_told_from_its_lookalike(name: str) -> None:
     story, lookalike = STORIES[name]
     assert name in reached(story)
     assert name not in reached(lookalike)
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_a_story_can_be_written_down_and_told(name: str) -> None:
+    """As JSON, from which it comes back as it was; and in words, one line a move."""
+    for move in (*STORIES[name][0], *STORIES[name][1]):
+        assert decoded_move(json.loads(json.dumps(encoded_move(move))), KINDS) == move
+        assert tell(move)
+        assert "\n" not in tell(move)
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        [again()],
+        [w(), again(1)],
+        [link(-1)],
+        [link(1, rightly=False)],
+        [check(1)],
+        [w(), evolve(w(), call=ONE), evolve(w(), call=ONE)],
+        [w(), Linked("a", (entry("NaN"),))],
+        [evolve(w(events=('{"a":1,"a":1}',)), as_text=False)],
+        ["nonsense"],
+    ],
+)
+def test_a_story_that_no_store_could_take_part_in_is_none(story: Sequence[Any]) -> None:
+    """Such as come up when moves are left out of one."""
+    with pytest.raises(ImpossibleStory):
+        reached(story)
 
 
 # ---------------------------------------------------------------------------------------------- the small world

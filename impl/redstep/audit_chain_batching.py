@@ -29,7 +29,10 @@ from redstep.audit_chain_errors import AppendFailed
 class HasItem(Protocol):
     """Somebody who waits for an event to be appended."""
 
-    item: Item
+    @property
+    def item(self) -> Item:
+        """The event."""
+        raise NotImplementedError
 
 
 Waiting = TypeVar("Waiting", bound=HasItem)

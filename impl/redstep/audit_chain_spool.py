@@ -56,8 +56,9 @@ class Spool:
             os.close(self._held)
             raise
 
-    def __len__(self) -> int:
-        """Return how many events are kept."""
+    @property
+    def kept(self) -> int:
+        """How many events are kept."""
         with self._lock:
             return len(self._kept)
 

@@ -175,14 +175,18 @@ def verify(
             fold, first_seq = yield from run.through(segments)
         except _Moved:
             continue
-        return judged(fold, first_seq, head, anchor)
+        return judged(chain, fold, first_seq, head, anchor)
 
 
-def judged(fold: Fold, first_seq: int, head: Head, anchor: Checkpoint | None) -> Verdict:
+def judged(chain: Chain, fold: Fold, first_seq: int, head: Head, anchor: Checkpoint | None) -> Verdict:
     """Say what a fold that was carried through comes to."""
-    compared = anchor is not None and (anchor.size > min(first_seq, head.next_seq) or anchor.size == 0 == first_seq)
-    if fold.why is None and anchor is not None and anchor.size > head.next_seq:
-        fold.position, fold.why = head.next_seq, Break.TRUNCATED
+    compared = False
+    if anchor is not None:
+        compared = anchor.size > min(first_seq, head.next_seq) or anchor.size == 0 == first_seq
+        if fold.why is None and anchor.size > head.next_seq:
+            fold.position, fold.why = head.next_seq, Break.TRUNCATED
+        if anchor.size == 0 and anchor.hash != chain.genesis.hex():
+            fold.position, fold.why = 0, Break.DIVERGED
     sound = Integrity.VERIFIED if compared else Integrity.CONSISTENT
     return Verdict(
         integrity=Integrity.BROKEN if fold.why else sound,

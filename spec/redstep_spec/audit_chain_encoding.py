@@ -40,7 +40,7 @@ class Record:
     """One record, taken apart."""
 
     chain_id: Annotated[bytes, "AC-2"]
-    seq: Annotated[int, "AC-1"]
+    seq: Annotated[int, "AC-3"]
     previous: Annotated[bytes, "AC-2"]
     """The hash of the record before it; of the first one, the genesis hash."""
     append_id: Annotated[bytes, "AC-1"]

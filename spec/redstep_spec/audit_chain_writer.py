@@ -234,8 +234,9 @@ def _overtaken(chain: Chain, name: str, rival: Entry) -> Chain:
 
 def _placed(course: Course, call: Write, reply: store.Appended | store.Already) -> Placed:
     fates = {attempt.fate for attempt in course.attempts}
+    was_sealed = any(isinstance(attempt.reply, store.Sealed) for attempt in course.attempts)
     tests = {
-        "AC-4": isinstance(reply, store.Already),
+        "AC-4": was_sealed or isinstance(reply, store.Already),
         "CM-4": Fate.REPLY_LOST in fates,
         "CM-6": Fate.FLUSHED in fates,
         "AC-5": course.conflicts > 0,

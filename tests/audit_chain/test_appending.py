@@ -3,6 +3,7 @@
 import logging
 import pickle
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -309,6 +310,7 @@ def test_every_error_becomes_one_of_two_that_carry_the_event(
 ) -> None:
     """What the store says definitely executed nothing; what nobody understands may have."""
     outcome, under_way = write(Answering(engine, answer), chain)
+    assert isinstance(outcome, AppendFailed)
     assert type(outcome) is verdict
     assert (outcome.event, outcome.append_id) == (EVENT, under_way.items[0].append_id)
     assert outcome.__cause__ is outcome.cause
@@ -391,13 +393,18 @@ def test_the_engine_hashes_as_python_does(server: Any, server_client: redis.Redi
         records_in(server_client, chain)
 
 
+def drawn(number: int, size: int) -> bytes:
+    """Bytes of one value."""
+    return bytes([number]) * size
+
+
 def test_the_modes_share_one_chain(server: Any, server_client: redis.Redis) -> None:
     """Writers of different modes take turns."""
     chains = [Chain(name="orders", mode=mode) for mode in ("cas", "batch", SERVER_ORDER)]
     pairs = [(LongDriver(server), chain, Memory()) for chain in chains]
     for turn in range(4):
         for number, (driver, chain, memory) in enumerate(pairs):
-            driver.draw_bytes = lambda size, n=3 * turn + number: bytes([n]) * size
+            driver.draw_bytes = partial(drawn, 3 * turn + number)
             outcome, _ = write(driver, chain, memory=memory)
             assert isinstance(outcome, Appended)
             assert outcome.seq == 3 * turn + number

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from attrs import define, field, frozen
 
 from redstep.audit_chain import BATCH, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Chain
 from redstep.audit_chain_appending import Appended, Appending, Item, Outcome
-from redstep.audit_chain_batching import TaskBatches, ThreadBatches, freeze
+from redstep.audit_chain_batching import TaskBatches, ThreadBatches, Waiter, freeze
 from redstep.audit_chain_errors import AppendUnknown, NotAppended
 from redstep.clients.audit_chain import AsyncAuditChain, AuditChain
 from redstep.errors import Unavailable
@@ -226,7 +227,7 @@ def test_who_is_interrupted_while_he_waits_leaves_his_event_behind(monkeypatch: 
     batches = ThreadBatches(store.send, store.abandon)
     [leader] = begun(batches, store, 1)
     with monkeypatch.context() as patched:
-        patched.setattr("redstep.audit_chain_batching.threading.Event", Stopping)
+        patched.setattr("redstep.audit_chain_batching.Waiter", partial(Waiter, woken=Stopping()))
         with pytest.raises(KeyboardInterrupt):
             batches.append(Item(b"\1" * 16, b"1"))
     store.let_go()
@@ -331,9 +332,8 @@ def test_a_batch_shares_its_fate(
     if error is None:
         assert sorted(records) == [b'"%d"' % number for number in range(8)]
         assert [records[outcome.seq] for outcome in outcomes] == [b'"%d"' % number for number in range(8)]
-        assert proxy.executed == 0
-    else:
-        assert {type(each) for each in outcomes} == {error}
+    else:  # the first caller of several threads leads alone, and whoever then can't read the head is certain of his own event
+        assert error in {type(each) for each in outcomes} <= {NotAppended, error}
         assert [each.event for each in outcomes] == [b'"%d"' % number for number in range(8)]
         assert isinstance(outcomes[0].cause, Unavailable)
 

@@ -1,6 +1,7 @@
 """What another hand has planted is Corrupt: every script says so, changes not a byte, and no client takes it for a conflict."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import redis
@@ -15,7 +16,7 @@ from redstep.wishes import CallScript
 from redstep_check.engines import Engine
 
 from .conftest import needs_bit
-from .support import EVENT, LongDriver, dump, head_text, made, plant
+from .support import EVENT, LongDriver, dump, head_text, made, plant, raw
 
 CHAIN = Chain(name="orders")
 OTHER = Chain(name="others")
@@ -25,11 +26,16 @@ HEAD = head_text(GOOD)
 ZERO = "0" * 64
 
 
-def forged(**parts: object) -> bytes:
+def forged(**parts: Any) -> bytes:
     """The last record with another part, its hash as it was."""
     last = GOOD[-1]
-    changed = {"chain_id": last.chain_id, "seq": last.seq, "previous": last.previous, "append_id": last.append_id} | parts
-    return stored(Record(hash=changed.pop("hash", last.hash), event=last.event, **changed))  # type: ignore[arg-type]
+    changed: dict[str, Any] = {
+        "chain_id": last.chain_id,
+        "seq": last.seq,
+        "previous": last.previous,
+        "append_id": last.append_id,
+    } | parts
+    return stored(Record(hash=changed.pop("hash", last.hash), event=last.event, **changed))
 
 
 STATES: dict[str, tuple[list[bytes], str | None]] = {
@@ -134,7 +140,7 @@ def test_an_append_id_that_is_not_in_its_record_is_corrupt(server: Engine, ids: 
     """Beyond the end, no number, or another record's."""
     with server.client() as client:
         plant(client, CHAIN, TEXTS, HEAD)
-        client.hset(CHAIN.keys[2], mapping=ids)  # type: ignore[arg-type]
+        client.hset(CHAIN.keys[2], items=[each for pair in ids.items() for each in pair])
         before = dump(client)
         with pytest.raises(Corrupt):
             LongDriver(server).attempt(REQUESTS["append next"]())
@@ -224,7 +230,7 @@ def test_a_batch_that_is_none_is_refused(engine: Engine, client: redis.Redis, re
 def test_the_largest_batches_are_not(engine: Engine, client: redis.Redis, records: list[Record]) -> None:
     """500 records, or 1 MiB of events."""
     LongDriver(engine).attempt(append(CHAIN, records))
-    assert [parsed(text) for text in client.lrange(CHAIN.keys[0], 0, -1)] == records
+    assert [parsed(text) for text in raw(client, CHAIN).records] == records
 
 
 @pytest.mark.parametrize(

@@ -189,9 +189,7 @@ def test_a_full_store_still_lets_calls_through(shared_play: Play) -> None:
 def test_a_pool_that_ran_out_refuses_an_acquire(engine: Engine) -> None:
     """It is this process's fault, and no command was sent; a report that finds none free is lost."""
     play = PLAYS["shared-sync"](engine)
-    client = redis.Redis.from_pool(
-        redis.ConnectionPool.from_url(f"unix://{engine.address}", max_connections=1)
-    )
+    client = redis.Redis.from_pool(redis.ConnectionPool.from_url(f"unix://{engine.address}", max_connections=1))
     breaker = play.breaker(client=client)
 
     def work() -> Any:

@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
 
 from redstep.clients.idempotency import IdempotencyStore
 from redstep.idempotency import Acquired, Done, Policy, Replay, StaleOwner, Underway
+from redstep.sync_driver import SyncDriver
 from redstep_check.engines import NAMES, Engine, EngineUnavailable, open_engine
+from redstep_check.targets.planted import Fault, planted
 
 from .stage import KEY, SCOPE
 
@@ -97,22 +100,46 @@ STEPS: dict[str, Callable[[IdempotencyStore, str], object]] = {
 }
 
 
+def ttl_and_life_ms(client: redis.Redis) -> tuple[int, int]:
+    """The TTL of the key, and how long it has still to live, at one instant."""
+    both = client.pipeline(transaction=True)
+    both.time()
+    both.pttl(KEY)
+    both.hget(KEY, "claim")
+    [(seconds, microseconds), ttl_ms, text] = both.execute()
+    return ttl_ms, int(text.split()[2]) - (seconds * 1000 + microseconds // 1000)
+
+
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("late", [False, True])
 def test_no_ttl_is_shorter_than_the_life(client: redis.Redis, step: str, late: bool) -> None:
     """CM-3: in every state there is one, and longer it is by a lease at most."""
-    policy = Policy(lease_ms=20, retention_ms=40_000)
-    store = IdempotencyStore(client, lease_ms=policy.lease_ms, retention_ms=policy.retention_ms)
+    store = IdempotencyStore(client, lease_ms=20, retention_ms=40_000)
     claim = acquired(store)
     if late:
         time.sleep(0.03)
     STEPS[step](store, claim.token)
-    text = client.hget(KEY, "claim")
-    assert isinstance(text, bytes)
-    dies_at_ms = int(text.split()[2])
-    [seconds, microseconds] = client.time()
-    left_ms = dies_at_ms - (seconds * 1000 + microseconds // 1000)
-    assert left_ms - 20 <= client.pttl(KEY) <= left_ms + policy.lease_ms + 1
+    ttl_ms, life_ms = ttl_and_life_ms(client)
+    assert life_ms - 1 <= ttl_ms <= life_ms + 20 + 1
+
+
+@pytest.mark.catches("CM-3", "a late completion keeps the claim's TTL")
+def test_a_completion_that_keeps_a_short_ttl_is_caught(client: redis.Redis) -> None:
+    """CM-3 can fail: one that comes after the lease needs a longer TTL than the claim left."""
+    fault = Fault(
+        name="a late completion keeps the claim's TTL",
+        rule="CM-3",
+        file="idempotency_complete.lua",
+        old="elseif retained_until > dies_at then",
+        new="elseif false then",
+    )
+    faulty: Any = planted(fault, "redstep.idempotency_protocols")
+    driver, policy = SyncDriver(client), Policy(lease_ms=20, retention_ms=40_000)
+    claim = driver.run(faulty.claim(policy, SCOPE, "payload"))
+    time.sleep(0.03)
+    driver.run(faulty.complete(policy, SCOPE, claim.token, b"done"))
+    ttl_ms, life_ms = ttl_and_life_ms(client)
+    assert ttl_ms < life_ms - 1
 
 
 def test_a_store_that_was_told_a_time_forgets_a_day_later(client: redis.Redis) -> None:

@@ -83,12 +83,12 @@ QUEUES = Model(init=tuple[str, ...](), step=queue_at, partition=lambda call: cal
 PUTS = 9
 
 
-def hopeless(key: str, at: int) -> list[Event]:
-    """Many enqueue at once, and what comes out was never put in: 9! orders must be tried to find that there is none."""
-    clients = [f"{key}{number}" for number in range(PUTS)]
+def hopeless(key: str, at: int, puts: int = PUTS) -> list[Event]:
+    """Many enqueue at once, and what comes out was never put in: all orders must be tried to find that there is none."""
+    clients = [f"{key}{number}" for number in range(puts)]
     events: list[Event] = [Invocation(at, each, (key, each)) for at, each in enumerate(clients, at)]
-    events += [Completion(at, each, Replied(None)) for at, each in enumerate(clients, at + PUTS)]
-    taken = at + 2 * PUTS
+    events += [Completion(at, each, Replied(None)) for at, each in enumerate(clients, at + puts)]
+    taken = at + 2 * puts
     return [*events, Invocation(taken, clients[0], (key, "take")), Completion(taken + 1, clients[0], Replied("x"))]
 
 

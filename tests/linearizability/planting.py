@@ -26,6 +26,10 @@ class Fault:
     new: str
 
 
+SOUND = Fault(name="none", module="histories", old="def operations(", new="def operations(")
+"""An edit that changes nothing."""
+
+
 def planted(fault: Fault) -> Check:
     """The `check` that comes of it. The edit must apply exactly once."""
     names = list(MODULES)
@@ -43,5 +47,5 @@ def planted(fault: Fault) -> Check:
             exec(compile(text, f"<{fault.name}>", "exec"), vars(fresh))  # noqa: S102  it is our own text, edited
             if name == "histories":
                 vars(fresh).update({each: getattr(sound, each) for each in SHARED})
-        check: Check = fresh.check
+        check: Check = sys.modules[checker.__name__].check
         return check

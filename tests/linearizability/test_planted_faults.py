@@ -3,7 +3,7 @@
 import pytest
 
 from .battery import failure
-from .planting import Fault, planted
+from .planting import SOUND, Fault, planted
 
 FAULTS = [
     Fault(
@@ -65,12 +65,6 @@ FAULTS = [
         module="search",
         old="visited: list[set[int]] = [set() for _ in due]",
         new="visited: list[set[int]] = [set()] * len(due)",
-    ),
-    Fault(
-        name="states have the numbers of placed operations",
-        module="stepping",
-        old="number = self._numbers[state] = len(self._states) << self._shift",
-        new="number = self._numbers[state] = len(self._states) << max(self._shift - 1, 0)",
     ),
     Fault(
         name="going back forgets the state",
@@ -252,7 +246,9 @@ FAULTS = [
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_planted_fault_is_caught(fault: Fault) -> None:
     """By one of many small histories, by its verdict, its witness or its prefix."""
-    try:
-        assert failure(planted(fault))
-    except (LookupError, ArithmeticError, TypeError, AttributeError, StopIteration) as error:
-        pytest.fail(f"the edit made nonsense of the text: {error!r}")
+    assert failure(planted(fault))
+
+
+def test_the_text_as_it_stands_is_not_caught() -> None:
+    """What is executed afresh without an edit passes, so that what is caught above is the edit."""
+    assert not failure(planted(SOUND))

@@ -66,7 +66,7 @@ class AuditChain:
         self._driver = SyncDriver(client)
         self._memory = Memory()
         self._spool = Spool(spool, self._chain) if spool is not None else None
-        self._keep = self._spool.keep if self._spool else None
+        self._keep = self._spool.keep if self._spool is not None else None
         self._batches = ThreadBatches(
             lambda these: self._driver.run(appending.outcomes(self._chain, self._memory, these, self._keep)),
             lambda these, cause: self._driver.run(appending.failed(self._chain, these, cause, self._keep)),
@@ -118,6 +118,11 @@ class AuditChain:
         """Remove the records that were exported; return the seq that the store begins with now. Raises SealRefused."""
         return self._driver.run(exports.seal(self._chain, upto, keep))
 
+    @property
+    def spooled(self) -> int:
+        """How many events the spool keeps; 0 without one."""
+        return self._spool.kept if self._spool is not None else 0
+
     def drain(self) -> Drained:
         """Append what the spool keeps, each exactly once. Raises Misuse without a spool, OSError."""
         return self._driver.run(drain(self._chain, self._memory, _given(self._spool)))
@@ -129,7 +134,7 @@ class AuditChain:
     def close(self) -> None:
         """Close the connections that this chain opened, and its spool; the client's own stay."""
         self._driver.close()
-        if self._spool:
+        if self._spool is not None:
             self._spool.close()
 
     def __enter__(self) -> Self:
@@ -158,7 +163,7 @@ class AsyncAuditChain:
         self._driver = AsyncDriver(client)
         self._memory = Memory()
         self._spool = Spool(spool, self._chain) if spool is not None else None
-        self._keep = OnThreads(self._spool).keep if self._spool else None
+        self._keep = OnThreads(self._spool).keep if self._spool is not None else None
         self._batches = TaskBatches(
             lambda these: self._driver.run(appending.outcomes(self._chain, self._memory, these, self._keep)),
             lambda these, cause: self._driver.run(appending.failed(self._chain, these, cause, self._keep)),
@@ -210,6 +215,11 @@ class AsyncAuditChain:
         """Remove the records that were exported; return the seq that the store begins with now. Raises SealRefused."""
         return await self._driver.run(exports.seal(self._chain, upto, keep))
 
+    @property
+    def spooled(self) -> int:
+        """How many events the spool keeps; 0 without one."""
+        return self._spool.kept if self._spool is not None else 0
+
     async def drain(self) -> Drained:
         """Append what the spool keeps, each exactly once. Raises Misuse without a spool, OSError."""
         return await self._driver.run(drain(self._chain, self._memory, OnThreads(_given(self._spool))))
@@ -221,7 +231,7 @@ class AsyncAuditChain:
     async def close(self) -> None:
         """Close the connections that this chain opened, and its spool; the client's own stay."""
         await self._driver.close()
-        if self._spool:
+        if self._spool is not None:
             self._spool.close()
 
     async def __aenter__(self) -> Self:

@@ -110,6 +110,11 @@ class Altered(_Timeless):
 
 
 Move = Wrote | Linked | Resent | Asked | Verified | Altered
+KINDS: dict[str, type] = {
+    each.__name__: each
+    for each in (Wrote, Linked, Resent, Asked, Verified, Altered, Write, Entry, Mode, Fate, How, store.Read, store.Seal)
+}
+"""The classes that a story is made of."""
 Asking = Wrote | store.Append | store.AppendNext | store.Read | store.Seal | verification.Verify
 """What a target is called with."""
 

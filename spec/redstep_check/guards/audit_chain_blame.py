@@ -13,8 +13,8 @@ from redstep_spec.delivery import Fate
 from redstep_spec.properties.audit_chain import Transition
 
 BY_ANCHOR = {Finding.VERIFIED, Finding.TRUNCATED, Finding.DIVERGED}
-FIELDS = ("event", "append_id", "chain_id", "seq", "previous", "hash")
-"""Of a record, in the order in which one explains the next."""
+FIELDS = ("chain_id", "seq", "previous", "append_id", "event", "hash")
+"""Of a record, in the order in which one that is wrong explains the next."""
 
 
 def blamed(mismatch: Mismatch, transition: Transition) -> str:

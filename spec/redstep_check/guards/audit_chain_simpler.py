@@ -17,12 +17,22 @@ PLAIN = "1"
 
 
 def simpler(moves: Moves) -> Iterator[Moves]:
-    """Offer variants: the same change everywhere first, then at one move only."""
+    """Offer variants: the same change everywhere first, then at one move only; and one append less before a seal."""
     for change in CHANGES:
         yield tuple(change(move) for move in moves)
     for place, move in enumerate(moves):
         for change in (*CHANGES, *_smaller(move)):
             yield (*moves[:place], change(move), *moves[place + 1 :])
+        yield (*moves[:place], *(_one_earlier(later) for later in moves[place + 1 :]))
+
+
+def _one_earlier(move: Move) -> Move:
+    """The same, in a chain with one record less."""
+    if isinstance(move, Verified) and move.size:
+        return attrs.evolve(move, size=move.size - 1)
+    if isinstance(move, Asked) and isinstance(move.call, store.Seal) and move.call.upto_seq:
+        return attrs.evolve(move, call=attrs.evolve(move.call, upto_seq=move.call.upto_seq - 1))
+    return move
 
 
 def _renamed(move: Move) -> Move:

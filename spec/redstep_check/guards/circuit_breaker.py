@@ -152,6 +152,8 @@ class CircuitBreakerSession(Session[Move]):
     def _call(
         self, move: Move, call: spec.Call, fates: tuple[Fate, ...], ask: Ask, *, again: bool = False
     ) -> Outcome[spec.Reply]:
+        if call.now_ms < 0:
+            raise ImpossibleStory("no clock shows a time before its first")
         before = self.state(call.name)
         after, outcome = expected(before, call, fates, again=again)
         answer = self.ask(ask, fates)

@@ -22,7 +22,7 @@ gives every reply (Herlihy and Wing, *Linearizability: a correctness condition f
     ...     Completion(6, "A", Replied(None)),
     ... ])
     >>> print(verdict)
-    illegal: no order explains that client C heard 0 (at 5), after 2 operations that are explained
+    illegal: no order explains that client C heard 0 (at 5); before that, one explains 2 operations
     >>> bool(verdict), verdict.stuck.call, verdict.instead
     (False, 'read', 1)
 

@@ -121,11 +121,12 @@ QUEUE = Model(init=EMPTY, step=queue, only_reads=lambda call, reply: isinstance(
 def bag(values: tuple[str, ...], call: Enqueue | Dequeue, outcome: Outcome[str | None]) -> list[tuple[str, ...]]:
     """All that a bag may be after a call; its values are sorted, so that equal bags are equal."""
     if isinstance(call, Enqueue):
-        return [tuple(sorted((*values, call.value)))]
-    if not values:
-        return [values] if outcome in (Replied(None), Unknown()) else []
-    taken = ((values[:at] + values[at + 1 :], value) for at, value in enumerate(values))
-    return [after for after, value in taken if outcome in (Replied(value), Unknown())]
+        ways: list[tuple[tuple[str, ...], str | None]] = [(tuple(sorted((*values, call.value))), None)]
+    elif values:
+        ways = [(values[:at] + values[at + 1 :], value) for at, value in enumerate(values)]
+    else:
+        ways = [(values, None)]
+    return [after for after, reply in ways if outcome in (Replied(reply), Unknown())]
 
 
 BAG = NondeterministicModel(inits=[EMPTY], steps=bag)

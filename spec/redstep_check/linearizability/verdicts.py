@@ -31,7 +31,7 @@ class Legal:
     """Of the search: how many times an operation was placed somewhere."""
 
     def __str__(self) -> str:
-        return f"legal: {len(self.witness)} operations, in an order found in {self.steps} steps"
+        return f"legal: {counted(len(self.witness), 'operation')} in an order found in {counted(self.steps, 'step')}"
 
 
 @frozen
@@ -57,7 +57,7 @@ class Illegal:
 
     def __str__(self) -> str:
         heard = f"client {self.stuck.client} heard {self.stuck.reply} (at {self.stuck.completed_at})"
-        return f"illegal: no order explains that {heard}, after {len(self.prefix)} operations that are explained"
+        return f"illegal: no order explains that {heard}; before that, one explains {counted(len(self.prefix), 'operation')}"
 
 
 @frozen
@@ -72,7 +72,7 @@ class Undecided:
         return False
 
     def __str__(self) -> str:
-        return f"undecided: given up after {self.steps} steps"
+        return f"undecided: given up after {counted(self.steps, 'step')}"
 
 
 @frozen
@@ -86,7 +86,12 @@ class Vacuous:
         return False
 
     def __str__(self) -> str:
-        return f"vacuous: none of {self.operations} operations was answered"
+        return f"vacuous: of {counted(self.operations, 'operation')} none was answered"
+
+
+def counted(number: int, what: str) -> str:
+    """So many of them."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 Verdict = Legal | Illegal | Undecided | Vacuous

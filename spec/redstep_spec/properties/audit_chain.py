@@ -125,7 +125,7 @@ def a_new_record_links_to_the_one_before(t: Transition) -> bool:
 
 
 @always("AC-3")
-def refusals_change_nothing(t: Transition) -> bool:
+def what_is_refused_changes_nothing(t: Transition) -> bool:
     """Whatever is refused, found already, read or verified leaves the chain as it was."""
     refused = isinstance(t.reply, UNCHANGING) or (isinstance(t.reply, writer.NotAppended) and not _rivals(t))
     return not refused or t.after == t.before

@@ -1,0 +1,18 @@
+"""The guards whose interleavings can be explored."""
+
+from functools import partial
+
+from redstep_check.interleavings.sequential import rate_limiter
+from redstep_check.interleavings.subjects import Subject
+from redstep_check.targets.interleaved.planted.rate_limiter import BUGS as RATE_LIMITER_BUGS
+from redstep_check.targets.interleaved.rate_limiter import InterleavedRateLimiter
+
+RATE_LIMITER = Subject(
+    name="rate-limiter",
+    sequential=rate_limiter.Sequential(),
+    variants={name: partial(InterleavedRateLimiter, representation=name) for name in ("zset", "packed")},
+    bugs=RATE_LIMITER_BUGS,
+    operations=(rate_limiter.Take, rate_limiter.Look, rate_limiter.Forget),
+)
+
+SUBJECTS = {each.name: each for each in (RATE_LIMITER,)}

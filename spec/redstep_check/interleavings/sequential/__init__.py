@@ -1,0 +1,1 @@
+"""The specification of each guard, as concurrent clients meet it."""

@@ -112,8 +112,9 @@ class Spool:
     def close(self) -> None:
         """Let another process have it."""
         with self._lock:
-            self._file.close()
-            os.close(self._held)
+            if not self._file.closed:
+                self._file.close()
+                os.close(self._held)
 
     def _write(self, *lines: Line) -> None:
         text, file = b"".join(map(_encoded, lines)), self._file.fileno()

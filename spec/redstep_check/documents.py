@@ -267,7 +267,7 @@ def _text(node: ast.expr) -> str:
 # ---------------------------------------------------------------------------------------------- making
 
 
-WORLDS = ("rate-limiter", "circuit-breaker", "idempotency")
+WORLDS = ("rate-limiter", "circuit-breaker", "audit-chain", "idempotency")
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"reading": reading},
     "spec/README.md": {

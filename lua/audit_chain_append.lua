@@ -13,7 +13,8 @@
          * record       opening, seq in 8 bytes, previous hash in 32, append id in 16, hash in 32, event; big-endian. All events
                         together have 1 MiB at most
   reply  {answer, next_seq, base_seq, hash}  of the chain as it is now; answer is 1 appended, 2 already appended, 3 sealed (they
-                        belong below the base, so that it cannot be told whether they were appended), 4 hash mismatch
+                        belong below the base, so that it cannot be told whether they were appended), 4 hash mismatch (others
+                        were appended first), 5 regress (the chain never had the end that they link to, or lost it)
   error  EARG <name>    an argument is missing, out of range, or at odds with another
          ECORRUPT <key> head, list and last record disagree, or are of another form
   writes RPUSH, then SET of the head, when the records extend the chain
@@ -34,7 +35,7 @@ local records, head_key = KEYS[1], KEYS[2]
 local head, length, last = pcall('GET', head_key), pcall('LLEN', records), pcall('LINDEX', records, -1)
 
 -- One record that extends the chain as its caller remembers it: these comparisons prove all that is proved below, for less.
-local extends = count == 1 and last and #hash == 64
+local extends = count == 1 and last and #last > at and #hash == 64
   and head == seq .. ' ' .. base_hint .. ' ' .. previous and length == first - base_hint
   and sub(last, 1, at + 7) == sub(record, 1, at + 7) and byte(last, at + 8) + 1 == h
   and sub(last, at + 57, at + 88) == sub(record, at + 9, at + 40)
@@ -67,6 +68,7 @@ if not extends then
 
   local function hex(text) return (string.gsub(text, '.', function(one) return string.format('%02x', byte(one)) end)) end
   local function is_hash(text) return #text == 64 and not string.find(text, '[^0-9a-f]') end
+  local function previous_of(one) return sub(one, at + 9, at + 40) end
   local function hash_of(one) return sub(one, at + 57, at + 88) end
 
   if at < 4 or byte(opening, 1) ~= 1 or byte(opening, 2) * 256 + byte(opening, 3) ~= at - 3 then return refuse('opening') end
@@ -77,16 +79,17 @@ if not extends then
     local one = ARGV[1 * i + 7]
     local its_seq = seq_of(one)
     if not its_seq or its_seq ~= first + i - 1 then return refuse('record') end
-    if i > 1 and sub(one, at + 9, at + 40) ~= hash_of(record) then return refuse('record') end
+    if i > 1 and previous_of(one) ~= hash_of(record) then return refuse('record') end
     events, record = events + #one - at - 88, one
   end
   if events > EVENTS_MOST then return refuse('record') end
   if integer(seq) ~= first then return refuse('seq') end
-  if hex(sub(ARGV[8], at + 9, at + 40)) ~= previous then return refuse('previous') end
+  if hex(previous_of(ARGV[8])) ~= previous then return refuse('previous') end
   if hex(hash_of(record)) ~= hash then return refuse('hash') end
 
   if type(head) == 'table' then return failed(head, head_key) end
   if type(length) == 'table' then return failed(length, records) end
+  if type(last) == 'table' then return failed(last, records) end
   local next_seq, base, end_hash = 0, 0, ARGV[2]
   if head then
     local texts = {string.match(head, '^(%d+) (%d+) (%x+)$')}
@@ -97,10 +100,14 @@ if not extends then
   if last and (seq_of(last) ~= next_seq - 1 or hex(hash_of(last)) ~= end_hash) then return corrupt(records) end
 
   if first ~= next_seq or previous ~= end_hash then
-    local back = first + count - 1 - next_seq
-    local known = back < 0 and -back <= length and call('LINDEX', records, string.format('%.0f', back))
-    local answer = first < base and 3 or 4
-    if known and hash_of(known) == hash_of(record) then answer = 2 end
+    local function stored_at(its_seq)
+      if its_seq < base or its_seq >= next_seq then return '' end
+      return call('LINDEX', records, string.format('%.0f', its_seq - next_seq))
+    end
+    local answer = first < base and 3 or 5
+    local rival, known = stored_at(first), stored_at(first + count - 1)
+    if rival ~= '' and previous_of(rival) == previous_of(ARGV[8]) then answer = 4 end
+    if known ~= '' and hash_of(known) == hash_of(record) then answer = 2 end
     return {answer, next_seq, base, end_hash}
   end
   base_seq = string.format('%.0f', base)

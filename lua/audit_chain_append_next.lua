@@ -11,8 +11,8 @@
          5 digest       SHA-256 of the event, 32 bytes
          6 event        1 byte to 1 MiB
   reply  {answer, seq, next_seq, base_seq, hash}  answer is 1 appended, 2 already appended, both with seq and hash of the record;
-                        3 sealed (the base is beyond since, so that it cannot be told whether the event was appended), with
-                        seq 0 and the hash of the last record
+                        3 sealed (the base is beyond since, so that it cannot be told whether the event was appended) and
+                        5 regress (the chain is shorter than since: it lost records), with seq 0 and the hash of the last
   error  EARG <name>    an argument is missing or out of range
          ECORRUPT <key> head, list, ids and last record disagree, or are of another form
   writes RPUSH, HSET, then SET of the head, unless the append id is known or the chain was sealed
@@ -87,6 +87,7 @@ if its_seq then
   return {2, its_seq, next_seq, base_seq, hex(hash_of(known))}
 end
 if base_seq > since then return {3, 0, next_seq, base_seq, hash} end
+if since > next_seq then return {5, 0, next_seq, base_seq, hash} end
 
 -- SHA-256 (FIPS 180-4), of a few hundred bytes.
 local band, bnot, bxor, ror, rshift, tobit = bit.band, bit.bnot, bit.bxor, bit.ror, bit.rshift, bit.tobit

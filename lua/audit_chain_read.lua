@@ -5,7 +5,7 @@
          2 head         string "<next seq> <base seq> <hash of the last record, hex>"; absent means empty
   ARGV   1 from         integer >= 0: base seq + place in the list, which is the seq where nothing is broken; what is below the
                         base is taken for the base
-         2 count        integer, 0 to 1000: how many records at most
+         2 count        integer, 0 to 500: how many records at most
          3 bytes        integer >= 0: how long the page may be, if it holds more than one record
   reply  {next_seq, base_seq, hash, length, from, page}  length of the list; from where the page is; of each of its records, the
                         length in 4 bytes, big-endian, and the record. No head is next_seq 0, base_seq 0 and hash ""
@@ -32,7 +32,7 @@ local function integer(text, most)
   return number <= most and number or nil
 end
 
-local from, count, bytes = integer(ARGV[1], 2^52), integer(ARGV[2], 1000), integer(ARGV[3], 2^52)
+local from, count, bytes = integer(ARGV[1], 2^52), integer(ARGV[2], 500), integer(ARGV[3], 2^52)
 if not from then return refuse('from') end
 if not count then return refuse('count') end
 if not bytes then return refuse('bytes') end
@@ -44,7 +44,7 @@ local next_seq, base_seq, hash = 0, 0, ''
 if head then
   local next_text, base_text, hash_text = string.match(head, '^(%d+) (%d+) ([0-9a-f]+)$')
   next_seq, base_seq, hash = integer(next_text, 2^52), integer(base_text, 2^52), hash_text
-  if not next_seq or not base_seq or #hash ~= 64 or base_seq >= next_seq then return corrupt(KEYS[2]) end
+  if not next_seq or not base_seq or #hash ~= 64 then return corrupt(KEYS[2]) end
 end
 
 from = math.max(from, base_seq)

@@ -16,6 +16,7 @@
   writes HSET, then HDEL of a response that has died, and PEXPIRE or PEXPIREAT, when the key is acquired and was not already
   cost   O(1)
 ]]
+local ARGV, redis, string = ARGV, redis, string
 local DAY_MS, MOST, SUM_MOST = 86400000, 2^51, 2^53
 local key, token, fingerprint = KEYS[1], ARGV[2], ARGV[3]
 local lease, retention = tonumber(ARGV[4]), tonumber(ARGV[5])

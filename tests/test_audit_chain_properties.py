@@ -341,6 +341,10 @@ STORIES: dict[str, tuple[Story, Story]] = {
         [w(), w(), edit(How.FORKED, 1), w()],
         [w(), w(), edit(How.CUT_WITH_HEAD, 1), w()],
     ),
+    "the_chain_is_shorter_than_it_was": (
+        [next_(), next_(), edit(How.CUT_WITH_HEAD, 1), next_()],
+        [w(), w(), edit(How.CUT_WITH_HEAD, 1), w()],
+    ),
     "an_append_to_a_corrupt_chain": ([w(), edit(How.HEADLESS), w()], [w(), edit(How.HEADLESS), w("x", LOST)]),
     "ambiguous_and_corrupt": ([w(), edit(How.HEADLESS), w("x", LOST)], [w(), edit(How.HEADLESS), w()]),
     # modes

@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
+from redstep_check import timelines
 from redstep_check.engines import NAMES, Engine, open_engine
+from redstep_check.linearizability import Completion, Invocation, Model, Replied, check
 from redstep_check.registry import GUARDS
 
 REDSTEP = Path(sys.executable).with_name("redstep")
@@ -535,3 +537,40 @@ def test_a_server_of_others_is_left_as_it_was(here: Path, engine_named: Callable
         "client|setinfo",
         "client|maint_notifications",
     }
+
+
+# ---------------------------------------------------------------------------------------------- timeline
+
+
+def saved_history(here: Path) -> Path:
+    """A register that forgets what was written, as a file."""
+    register = Model(init=0, step=lambda value, call: (value, value) if call == "read" else (call, None))
+    history = [
+        Invocation(1, "A", 7),
+        Completion(2, "A", Replied(None)),
+        Invocation(3, "B", "read"),
+        Completion(4, "B", Replied(0)),
+    ]
+    timeline = timelines.Timeline(title="a <register>", history=history, verdict=check(register, history))
+    return timelines.save(timeline, here / "history.json")
+
+
+def test_a_saved_history_is_shown(here: Path) -> None:
+    """In the terminal as text, and as one page of HTML, in which values are escaped."""
+    file = saved_history(here)
+    shown = redstep(here, "timeline", str(file))
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "illegal" in shown.stdout
+    assert "client B" in shown.stdout
+    written = redstep(here, "timeline", str(file), "--html", "page.html")
+    assert (written.returncode, written.stdout) == (0, "page.html written\n")
+    page = (here / "page.html").read_text(encoding="utf-8")
+    assert "a &lt;register&gt;" in page
+    assert "a <register>" not in page
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": "redstep-history/9"}', '{"format": "redstep-history/1"}'])
+def test_what_is_no_history_is_said_to_be_none(here: Path, text: str) -> None:
+    """Without a traceback, naming the file."""
+    (here / "history.json").write_text(text, encoding="utf-8")
+    refused(redstep(here, "timeline", "history.json"), "history.json")

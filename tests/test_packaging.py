@@ -22,7 +22,7 @@ PACKAGES = {
     "redstep_check": "spec/redstep_check",
     "redstep_lua": "lua",
 }
-SHIPPED = {".py", ".lua", ".json", ".typed"}
+SHIPPED = {".py", ".html", ".lua", ".json", ".typed"}
 CONSTRAINTS = {"PIP_CONSTRAINT": "constraints.txt", "PIP_BUILD_CONSTRAINT": "constraints.txt"}
 
 pytestmark = pytest.mark.timeout(900)

@@ -171,7 +171,7 @@ def test_a_script_runs_by_itself(engine_named: Callable[[str], Engine]) -> None:
 def test_the_diagrams_are_those_of_the_specification() -> None:
     """They stand in the docstrings, word for word."""
     modules = [path.read_text(encoding="utf-8") for path in (ROOT / "spec" / "redstep_spec").glob("*.py")]
-    drawn = blocks("spec/README.md", "text")
+    drawn = [block for block in blocks("spec/README.md", "text") if "## Linearizability" not in block.said_before]
     assert len(drawn) >= 2
     assert [block.text for block in drawn if not any(block.text in module for module in modules)] == []
 

@@ -40,7 +40,7 @@ MODES = (CAS, BATCH, SERVER_ORDER)
 BATCH_RECORDS_MAX = 500
 BATCH_BYTES_MAX = 1024 * 1024
 """Of the events of one batch. An event may have as many, so that every event fits into one."""
-PAGE_RECORDS_MAX = 1_000
+PAGE_RECORDS_MAX = 500
 PAGE_BYTES = 1024 * 1024
 """How long a page may be, if it holds more than one record."""
 KEEP = 1_024
@@ -48,7 +48,7 @@ KEEP = 1_024
 
 _DRIVERS = frozenset({"evalsha", "eval", "script|load"})
 _READING = _DRIVERS | {"get", "llen", "lrange"}
-_WRITING = _READING | {"lindex", "rpush", "set"}
+_WRITING = _DRIVERS | {"get", "llen", "lindex", "rpush", "set"}
 COMMANDS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         CAS: _WRITING,
@@ -174,6 +174,8 @@ class Kind(IntEnum):
     """It would be below the base, or was before the base moved: it cannot be told."""
     MISMATCH = 4
     """Others appended first."""
+    REGRESS = 5
+    """The chain does not have, and did not have, what the append links to."""
 
 
 @frozen
@@ -247,7 +249,7 @@ def append_next(chain: Chain, since: int, append_id: bytes, event: bytes, digest
 def read_append_next(reply: list[int | bytes]) -> NextAnswer:
     """Read the answer. Raises UnexpectedReply."""
     kind, seq, next_seq, _base_seq, its_hash = words(reply, int, int, int, int, str)
-    return NextAnswer(_kind(kind, (Kind.APPENDED, Kind.ALREADY, Kind.SEALED)), seq, _hash(its_hash), next_seq)
+    return NextAnswer(_kind(kind, (Kind.APPENDED, Kind.ALREADY, Kind.SEALED, Kind.REGRESS)), seq, _hash(its_hash), next_seq)
 
 
 def read(chain: Chain, first: int, count: int = PAGE_RECORDS_MAX, page_bytes: int = PAGE_BYTES) -> CallScript:

@@ -5,7 +5,8 @@ Appending: what becomes of an event between its writer and the chain.
          ▲                                  │ ▲
          │ wait, if retries are left        │ └── wait, while there is time ◀──┐
          └──────────── mismatch ◀───────────┼──▶ outcome unknown ──────────────┘──▶ AppendUnknown
-                          │                 └──▶ definite error, and no attempt before was ambiguous ──▶ NotAppended
+                          │                 ├──▶ definite error, and no attempt before was ambiguous ──▶ NotAppended
+                          │                 └──▶ the chain lost what is remembered ──▶ NotAppended, now and always
                           └──▶ no retries left ──▶ NotAppended
 
 One law: an event is linked anew only after a definite mismatch. While it is unknown whether it was appended, the very same
@@ -24,6 +25,9 @@ from typing import Any, TypeVar
 from attrs import define, frozen
 
 from redstep.audit_chain import (
+    BATCH,
+    BATCH_BYTES_MAX,
+    BATCH_RECORDS_MAX,
     SERVER_ORDER,
     Chain,
     Head,
@@ -35,11 +39,11 @@ from redstep.audit_chain import (
     read_append_next,
     read_page,
 )
-from redstep.audit_chain_encoding import APPEND_ID_BYTES, Record, digest_of, linked
-from redstep.audit_chain_errors import AppendFailed, AppendUnknown, Conflict, NotAppended, Sealed
-from redstep.errors import RedstepError, ServiceOverloaded, Unavailable, UnexpectedReply
+from redstep.audit_chain_encoding import Record, digest_of, linked
+from redstep.audit_chain_errors import AppendFailed, AppendUnknown, Conflict, NotAppended, Regress, Sealed
+from redstep.errors import Misuse, RedstepError, ServiceOverloaded, Unavailable, UnexpectedReply
 from redstep.protocols import send
-from redstep.wishes import Announce, CallScript, DrawBytes, DrawInteger, Protocol, ReadClock, RunWork, Sleep
+from redstep.wishes import Announce, CallScript, DrawInteger, Protocol, ReadClock, RunWork, Sleep
 
 log = logging.getLogger("redstep")
 T = TypeVar("T")
@@ -150,22 +154,25 @@ def settle(chain: Chain, memory: Memory, appending: Appending, journal: Journal 
 
 def _settle_linked(chain: Chain, memory: Memory, appending: Appending, journal: Journal) -> Protocol[None]:
     """Append what is linked here: others may come first."""
+    patience = Patience(chain.deadline_ms)
     conflicts, pause_ms = 0, CONFLICT_PAUSE_MS
-    base_seq = memory.head.base_seq if memory.head else 0
     while True:
         if not appending.records:
-            appending.link(chain, memory.head or (yield from _first_head(chain)))
+            appending.link(chain, memory.head or (yield from _first_head(chain, patience)))
             if journal:
                 yield RunWork(partial(journal, appending))
-        records = appending.records
-        was_ambiguous, reply = yield from _answered(chain, append(chain, records, base_seq), appending)
+        base_seq = memory.head.base_seq if memory.head else 0
+        request = append(chain, appending.records, base_seq)
+        was_ambiguous, reply = yield from _answered(request, patience, appending)
         answer = _understood(read_append, reply)
         if answer.kind is Kind.SEALED and was_ambiguous:
             raise GaveUp(Sealed(f"the chain begins at {answer.head.base_seq} by now"), exhausted=True)
         appending.ambiguous = False
-        memory.head, base_seq = answer.head, answer.head.base_seq
+        if answer.kind is Kind.REGRESS:
+            raise GaveUp(Regress(f"the chain has {answer.head.next_seq} records, and not those that were known"), exhausted=True)
+        memory.head = answer.head
         if answer.kind in (Kind.APPENDED, Kind.ALREADY):
-            appending.appended = tuple(Appended(record.seq, record.hash.hex()) for record in records)
+            appending.appended = tuple(Appended(record.seq, record.hash.hex()) for record in appending.records)
             return
         appending.records = ()
         conflicts += 1
@@ -178,52 +185,80 @@ def _settle_linked(chain: Chain, memory: Memory, appending: Appending, journal: 
 def _settle_next(chain: Chain, memory: Memory, appending: Appending, journal: Journal) -> Protocol[None]:
     """Append where the engine puts it: only a seal can come between."""
     [item] = appending.items
+    patience = Patience(chain.deadline_ms)
     while True:
         if appending.since is None:
             appending.since = memory.next_seq
             if journal:
                 yield RunWork(partial(journal, appending))
         request = append_next(chain, appending.since, item.append_id, item.event, digest_of(item.event))
-        was_ambiguous, reply = yield from _answered(chain, request, appending)
+        was_ambiguous, reply = yield from _answered(request, patience, appending)
         answer = _understood(read_append_next, reply)
         if answer.kind is Kind.SEALED and was_ambiguous:
             raise GaveUp(Sealed(f"records from {appending.since} on were sealed meanwhile"), exhausted=True)
-        appending.ambiguous, memory.next_seq = False, answer.next_seq
+        appending.ambiguous = False
+        if answer.kind is Kind.REGRESS:
+            raise GaveUp(Regress(f"the chain has {answer.next_seq} records, and had {appending.since}"), exhausted=True)
+        memory.next_seq = answer.next_seq
         if answer.kind is not Kind.SEALED:
             appending.appended = (Appended(answer.seq, answer.hash),)
             return
         appending.since = None
 
 
-def _first_head(chain: Chain) -> Protocol[Head]:
+def _first_head(chain: Chain, patience: "Patience") -> Protocol[Head]:
     """Read where the chain ends. Whatever fails here, nothing was appended."""
-    _, reply = yield from _answered(chain, read(chain, 0, 0))
+    _, reply = yield from _answered(read(chain, 0, 0), patience)
     return _understood(read_page, reply).head or Head(0, 0, chain.genesis.hex())
 
 
+@define
+class Patience:
+    """For how long one append may be sent again; time spent otherwise, on conflicts, is not counted."""
+
+    left_ms: int
+    pause_ms: int = RESEND_PAUSE_MS
+    since_ms: int | None = None
+    """When the request failed first that is waited for now."""
+
+    def wait(self, now_ms: int) -> int | None:
+        """How long to wait before the next attempt; None when there is no time left."""
+        self.since_ms = now_ms if self.since_ms is None else self.since_ms
+        left_ms = self.since_ms + self.left_ms - now_ms
+        pause_ms, self.pause_ms = min(self.pause_ms, left_ms), min(2 * self.pause_ms, RESEND_PAUSE_MAX_MS)
+        return pause_ms if left_ms > 0 else None
+
+    def end(self, now_ms: int) -> None:
+        """There is an answer."""
+        if self.since_ms is not None:
+            self.left_ms -= now_ms - self.since_ms
+            self.since_ms = None
+
+
 def _answered(
-    chain: Chain, request: CallScript, appending: Appending | None = None
+    request: CallScript, patience: Patience, appending: Appending | None = None
 ) -> Protocol[tuple[bool, list[int | bytes]]]:
     """Have a request answered; say whether any attempt before the answer may have been executed. Raises GaveUp."""
-    pause_ms, deadline_ms = RESEND_PAUSE_MS, None
     while True:
         in_doubt = appending is not None and appending.ambiguous
         if appending is not None:
             appending.ambiguous = True  # it is, as long as we wait: a cancellation may be thrown in here
         try:
-            return in_doubt, (yield request)
+            reply: list[int | bytes] = yield request
         except RedstepError as error:
             definite = not isinstance(error, UnexpectedReply) and getattr(error, "definite", True)
             if appending is not None:
                 appending.ambiguous = in_doubt or not definite
             if definite and not in_doubt:
                 raise GaveUp(error, exhausted=False) from error
-            now_ms: int = yield ReadClock()
-            deadline_ms = now_ms + chain.deadline_ms if deadline_ms is None else deadline_ms
-            if now_ms >= deadline_ms or not isinstance(error, Unavailable | ServiceOverloaded):
+            most_ms = patience.wait((yield ReadClock()))
+            if most_ms is None or not isinstance(error, Unavailable | ServiceOverloaded):
                 raise GaveUp(error, exhausted=True) from error
-        yield from _pause(min(pause_ms, deadline_ms - now_ms))
-        pause_ms = min(2 * pause_ms, RESEND_PAUSE_MAX_MS)
+        else:
+            if patience.since_ms is not None:
+                patience.end((yield ReadClock()))
+            return in_doubt, reply
+        yield from _pause(most_ms)
 
 
 def _pause(most_ms: int) -> Protocol[None]:
@@ -268,23 +303,35 @@ def failed(
     return errors
 
 
-def append_event(chain: Chain, memory: Memory, event: bytes, keep: Keep = None) -> Protocol[Appended]:
-    """Append one event, given by its canonical bytes. Raises NotAppended or AppendUnknown.
+def append_items(chain: Chain, memory: Memory, items: tuple[Item, ...], keep: Keep = None) -> Protocol[tuple[Appended, ...]]:
+    """Append events together, all or none. Raises NotAppended or AppendUnknown, which carries the first of them.
 
-    Interrupted, it is kept and told of like any other that failed; then the interruption goes on.
+    Interrupted, they are kept and told of like any others that failed; then the interruption goes on.
     """
-    append_id: bytes = yield DrawBytes(APPEND_ID_BYTES)
-    appending = Appending((Item(append_id, event),))
+    check_items(chain, items)
+    appending = Appending(items)
     try:
-        [outcome] = yield from outcomes(chain, memory, appending, keep)
+        found = yield from outcomes(chain, memory, appending, keep)
     except (Exception, GeneratorExit):
         raise
     except BaseException as interruption:
         yield from failed(chain, appending, interruption, keep)
         raise
-    if isinstance(outcome, AppendFailed):
-        raise outcome
-    return outcome
+    appended = tuple(each for each in found if isinstance(each, Appended))
+    for each in found:
+        if isinstance(each, AppendFailed):
+            raise each
+    return appended
+
+
+def check_items(chain: Chain, items: tuple[Item, ...]) -> None:
+    """Raise Misuse for what does not go in together."""
+    most = BATCH_RECORDS_MAX if chain.mode == BATCH else 1
+    if not 1 <= len(items) <= most:
+        raise Misuse("events", f"must be 1 to {most} in the mode {chain.mode}, not {len(items)}")
+    size = sum(len(item.event) for item in items)
+    if size > BATCH_BYTES_MAX:
+        raise Misuse("events", f"have {size} bytes together, more than {BATCH_BYTES_MAX}")
 
 
 def head(chain: Chain) -> Protocol[Head]:

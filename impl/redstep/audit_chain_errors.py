@@ -7,6 +7,7 @@ How an append ends that does not succeed, and what else may be refused.
     │   └── AppendUnknown    it may be in the chain, or not
     ├── Conflict             a cause: others appended first, again and again
     ├── Sealed               a cause: the place of an append that was under way has been sealed
+    ├── Regress              a cause: the chain lost what its writer knows
     ├── ChainBroken          records that do not make a chain are not exported
     ├── SealRefused          too few records would stay
     └── CheckpointRefused    a checkpoint that must not be signed, or a note that is not to be trusted
@@ -28,6 +29,14 @@ class Sealed(RedstepError):
     """The records among which an append would be were sealed before its outcome was known."""
 
 
+class Regress(RedstepError):
+    """The chain has fewer records than its writer knows of, or others: a failover lost its tail, or somebody rewrote it.
+
+    A writer that sees it appends nothing more, for to link on would cover it up. Verify the chain against a checkpoint, and make
+    a new client to go on.
+    """
+
+
 class AppendFailed(RedstepError):
     """An append that did not succeed; it is one of the two below."""
 
@@ -40,7 +49,7 @@ class AppendFailed(RedstepError):
         self.append_id = append_id
         """What tells this append from every other."""
         self.cause = self.__cause__ = cause
-        """Why: Unavailable, ServiceOverloaded, Corrupt, Conflict or Sealed; or what interrupted it."""
+        """Why: Unavailable, ServiceOverloaded, Corrupt, Conflict, Sealed or Regress; or what interrupted it."""
         self.spooled = spooled
         """Whether the spool keeps it, for a later `drain`."""
 

@@ -15,7 +15,7 @@ from redstep.errors import Misuse
 
 EVENT_BYTES_MAX = 1024 * 1024
 """Of the canonical form."""
-DEPTH_MAX = 128
+DEPTH_MAX = 100
 """How deep lists and objects may be nested: what encodes and decodes them recurs."""
 INTEGER_MAX = 2**53 - 1
 """Beyond it, not every integer is a double (RFC 7493, section 2.2)."""
@@ -76,7 +76,7 @@ def _check(event: object) -> None:
     left = [(event, 0)]
     while left:
         value, depth = left.pop()
-        if depth > DEPTH_MAX:
+        if depth >= DEPTH_MAX and isinstance(value, dict | list):
             raise Misuse("event", f"is nested more than {DEPTH_MAX} deep")
         match value:
             case dict():

@@ -58,10 +58,10 @@ BreakerState = Closed | Open | HalfOpen
 
 def acquire(policy: Policy, state: BreakerState, now_ms: int) -> tuple[BreakerState, Admission]:
     """Admit a call, or refuse it."""
+    if isinstance(state, Closed):
+        return state, _admitted(state, 0, None, now_ms)
     state = _clamped(policy, state, now_ms)
     match state:
-        case Closed(epoch):
-            return state, _admitted(state, 0, None, now_ms)
         case Open(epoch, open_until_ms) if now_ms < open_until_ms:
             return state, _refused(state, open_until_ms - now_ms, now_ms)
         case Open(epoch):
@@ -74,11 +74,11 @@ def acquire(policy: Policy, state: BreakerState, now_ms: int) -> tuple[BreakerSt
             return _probing(policy, state, None, now_ms)
 
 
-def _clamped(policy: Policy, state: BreakerState, now_ms: int) -> BreakerState:
+def _clamped(policy: Policy, state: Open | HalfOpen, now_ms: int) -> Open | HalfOpen:
     latest_ms = now_ms + policy.open_ms_most
-    if isinstance(state, Open) and state.open_until_ms > latest_ms:
-        return evolve(state, open_until_ms=latest_ms)
-    if isinstance(state, HalfOpen) and state.probes and state.deadline_ms > latest_ms:
+    if isinstance(state, Open):
+        return evolve(state, open_until_ms=latest_ms) if state.open_until_ms > latest_ms else state
+    if state.probes and state.deadline_ms > latest_ms:
         return evolve(state, deadline_ms=latest_ms)
     return state
 

@@ -23,7 +23,7 @@ from attrs import frozen
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from redstep_check import engines, report, runs, stories
+from redstep_check import engines, report, runs, stories, timelines
 from redstep_check.binding import Target, Unsupported
 from redstep_check.engines import Engine, EngineUnavailable
 from redstep_check.lockstep import Mismatch, raised
@@ -394,6 +394,28 @@ def played(way: Way, target: Target[Any], story: Story) -> Mismatch | None:
         return runs.replayed(way.guard.bench, target, story.moves)
     except Exception as error:
         raise Trouble(f"the story can't be played: {raised(error)}") from error
+
+
+@cli.command("timeline")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="OUT",
+    help="Write one self-contained page there instead, to zoom and hover.",
+)
+def show_timeline(file: Path, html: Path | None) -> None:
+    """Show a saved history of concurrent clients.
+
+    Exit codes: 0 shown, 2 no such history.
+    """
+    try:
+        timeline = timelines.load(file)
+        if html:
+            html.write_text(timelines.page(timeline), encoding="utf-8")
+    except (timelines.BadHistory, OSError) as error:
+        raise Trouble(str(error)) from error
+    click.echo(f"{html} written" if html else timelines.text(timeline, width=console().width), nl=bool(html))
 
 
 @cli.command("engines")

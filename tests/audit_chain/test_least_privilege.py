@@ -135,8 +135,10 @@ def test_no_command_of_the_list_can_be_left_out(engine: Engine, task: str, comma
 
 @pytest.mark.parametrize("task", COMMANDS)
 def test_the_list_is_that_of_the_scripts(task: str) -> None:
-    """What the scripts call, what the drivers send, and nothing else."""
-    scripts = {READ: (audit_chain.READ,), SEAL: (audit_chain.READ, audit_chain.SEAL)}.get(task) or audit_chain.scripts_of(task)
+    """What the scripts call, what the drivers send, and nothing else; who appends reads the head, but no records."""
+    scripts = {READ: (audit_chain.READ,), SEAL: (audit_chain.READ, audit_chain.SEAL)}.get(task) or audit_chain.scripts_of(task)[
+        :1
+    ]
     called = {command for script in scripts for command in calls(script)}
     assert COMMANDS[task] == {command.lower() for command in called} | BY_DRIVERS
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from redstep_check.binding import Answer, Answered, Stored, Target
 from redstep_spec.delivery import Fate as Delivery
@@ -166,17 +166,41 @@ class Attempt:
     """One request of an operation, and what became of it."""
 
     call: Any
-    """Of the specification; its time is that of the execution, or of the decision that there was none."""
+    """Of the specification; its time is that of the execution, or of the decision that there was none. Or a pause."""
     heard: Heard | None
     """None while its reply is held back."""
     replies: tuple[Any, ...] = ()
     """Of the specification, to each of its executions that are known; none if it was not executed, or is adrift."""
-    is_adrift: bool = False
-    """Whether it may be executed later."""
+    changed: bool = False
+    """Whether an execution of it changed what is stored."""
 
 
 Course = tuple[Attempt, ...]
-"""What an operation has asked so far."""
+"""What an operation has asked so far, and where it paused."""
+
+
+def requests(course: Course) -> list[Attempt]:
+    """What it asked."""
+    return [each for each in course if not isinstance(each.call, Pauses)]
+
+
+def was_cancelled(course: Course) -> bool:
+    """Whether it was interrupted."""
+    return any(each.heard in (Heard.CANCELLED, Heard.OVERTAKEN) for each in course)
+
+
+@frozen
+class Glance:
+    """A script that only reads, and is no step of the specification."""
+
+    now_ms: int
+
+
+@frozen
+class Glanced:
+    """The answer to it, of which nothing is said."""
+
+    because: tuple[str, ...] = field(eq=False, default=("CM-1",))
 
 
 class Sequential(ABC):
@@ -219,6 +243,10 @@ class Sequential(ABC):
     def programs(self, features: Collection[str]) -> Mapping[str, Sequence[Any]]:
         """For worlds that are exhausted: what clients do, by name; client c begins as its nth operation number c + n."""
 
+    def stepped(self, state: Any, call: Any) -> tuple[Any, Any]:
+        """One step of the specification; what only reads is none."""
+        return (state, Glanced()) if isinstance(call, Glance) else self.step(state, call)
+
     def normal(self, state: Any, now_ms: int) -> Any:
         """What of a state can still make a difference."""
         del now_ms
@@ -229,9 +257,9 @@ class Sequential(ABC):
         del who, call, before, reply, after
         return ledger  # type: ignore[no-any-return]
 
-    def worked(self, ledger: Any, who: Who, state: Any, now_ms: int) -> Hashable:
-        """Note that the caller's own work was run. Raises Mismatch."""
-        del who, state, now_ms
+    def worked(self, ledger: Any, who: Who, course: Course, state: Any, now_ms: int) -> Hashable:
+        """Note that the caller's own work is run. Raises Mismatch."""
+        del who, course, state, now_ms
         return ledger  # type: ignore[no-any-return]
 
     @abstractmethod

@@ -90,7 +90,7 @@ class History:
     def judge(self, sequential: Sequential) -> None:
         """Hold the history against the specification. Raises Mismatch."""
         def step(state: Any, call: Any) -> tuple[Any, Observed]:
-            after, reply = sequential.step(state, call)
+            after, reply = sequential.stepped(state, call)
             return after, observable(reply)
 
         verdict = check(Model(init=sequential.initial, step=step), self.events(), max_steps=STEPS_MAX)

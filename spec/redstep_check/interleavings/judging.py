@@ -1,7 +1,7 @@
 """Judging: what an operation may tell its caller, given what it asked and heard."""
 
-from redstep_check.binding import Answer, Broke
-from redstep_check.interleavings.binding import Course, Heard, Interrupted
+from redstep_check.binding import Answer
+from redstep_check.interleavings.binding import Course, Heard, Interrupted, was_cancelled
 from redstep_check.lockstep import Mismatch, compare
 from redstep_spec.delivery import Failed, Outcome, Replied, Unknown
 
@@ -12,11 +12,6 @@ def heard(course: Course) -> Outcome[object]:
     if last.heard in (Heard.REPLY, Heard.OVERTAKEN):
         return Replied(last.replies[-1])
     return Unknown() if any(each.heard is Heard.LOST for each in course) else Failed()
-
-
-def was_cancelled(course: Course) -> bool:
-    """Whether a request of it was interrupted."""
-    return any(each.heard in (Heard.CANCELLED, Heard.OVERTAKEN) for each in course)
 
 
 def compare_answer(course: Course, answer: Answer | Interrupted, decided: frozenset[str]) -> None:
@@ -30,14 +25,6 @@ def compare_answer(course: Course, answer: Answer | Interrupted, decided: frozen
     if not course:
         raise Mismatch("CM-9", "the answer", "a request before it", answer)
     compare(heard(course), answer, rules_of(course), decided)
-
-
-def unexpected(answer: Answer | Interrupted, rule: str, course: Course) -> None:
-    """Raise Mismatch if an operation ended as no operation may."""
-    if isinstance(answer, Broke):
-        raise Mismatch(answer.rule or rule, "the answer", "one that its caller can understand", answer)
-    if isinstance(answer, Interrupted) and not course:
-        raise Mismatch("CM-10", "the answer", "no interruption", answer)
 
 
 def rules_of(course: Course) -> tuple[str, ...]:

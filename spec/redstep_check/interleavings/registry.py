@@ -2,8 +2,10 @@
 
 from functools import partial
 
-from redstep_check.interleavings.sequential import rate_limiter
+from redstep_check.interleavings.sequential import idempotency, rate_limiter
 from redstep_check.interleavings.subjects import Subject
+from redstep_check.targets.interleaved.idempotency import InterleavedIdempotency
+from redstep_check.targets.interleaved.planted.idempotency import BUGS as IDEMPOTENCY_BUGS
 from redstep_check.targets.interleaved.planted.rate_limiter import BUGS as RATE_LIMITER_BUGS
 from redstep_check.targets.interleaved.rate_limiter import InterleavedRateLimiter
 
@@ -15,4 +17,12 @@ RATE_LIMITER = Subject(
     operations=(rate_limiter.Take, rate_limiter.Look, rate_limiter.Forget),
 )
 
-SUBJECTS = {each.name: each for each in (RATE_LIMITER,)}
+IDEMPOTENCY = Subject(
+    name="idempotency",
+    sequential=idempotency.Sequential(),
+    variants={"hash": InterleavedIdempotency},
+    bugs=IDEMPOTENCY_BUGS,
+    operations=(idempotency.Run,),
+)
+
+SUBJECTS = {each.name: each for each in (RATE_LIMITER, IDEMPOTENCY)}

@@ -32,6 +32,7 @@ def simpler(moves: Moves) -> Iterator[Moves]:
             yield (*moves[:place], evolve(move, fate=Fate.DELIVERED), *moves[place + 1 :])
         if isinstance(move, Goes) and move.fate is Fate.HELD:
             yield _not_held(moves, place)
+    yield from _settled(moves)
     yield from _like_others(moves)
     yield from _renumbered(moves)
     yield from _sooner(moves)
@@ -54,6 +55,15 @@ def _not_held(moves: Moves, place: int) -> Moves:
     kept = [move for at, move in enumerate(moves) if at not in later[:1]]
     kept[place] = evolve(kept[place], fate=Fate.DELIVERED)
     return tuple(kept)
+
+
+def _settled(moves: Moves) -> Iterator[Moves]:
+    """What is left to be done is done in turn; what was to begin later begins, or does not."""
+    for place in range(len(moves)):
+        settles = Settles(moves[-1].now_ms)
+        begins = tuple(move for move in moves[place:] if isinstance(move, Begins))
+        yield (*moves[:place], settles)
+        yield (*moves[:place], *(evolve(move, now_ms=settles.now_ms) for move in begins), settles)
 
 
 def _like_others(moves: Moves) -> Iterator[Moves]:

@@ -192,11 +192,16 @@ class Stage:
         if fate is Fate.CRASHED:
             return _with(situation, _gone(client)), event
         if event.stop == Pauses("work") and fate is Fate.DELIVERED:
-            ledger = self.sequential.worked(situation.ledger, client.who, situation.state, situation.now_ms)
+            ledger = self.sequential.worked(situation.ledger, client.who, client.course, situation.state, situation.now_ms)
             situation = evolve(situation, ledger=ledger)
         heard = Heard.GOES_ON if fate is Fate.DELIVERED else Heard.CANCELLED
-        is_interrupted = client.is_interrupted or fate is Fate.CANCELLED
-        return self._stood(situation, evolve(client, fed=(*client.fed, Fed(heard)), is_interrupted=is_interrupted), event)
+        client = evolve(
+            client,
+            fed=(*client.fed, Fed(heard)),
+            course=(*client.course, Attempt(event.stop, heard)),
+            is_interrupted=client.is_interrupted or fate is Fate.CANCELLED,
+        )
+        return self._stood(situation, client, evolve(event, course=client.course))
 
     def _tried(
         self, situation: Situation, client: Client, asks: Asks, fate: Fate, event: Event
@@ -214,7 +219,7 @@ class Stage:
         call = executed[0].call if executed else self.target.understood(asks.request, situation.now_ms)
         replies = tuple(each.reply for each in executed)
         self._is_allowed(client, asks, call)
-        attempt = Attempt(call, None, replies, is_adrift=fate is Fate.ADRIFT)
+        attempt = Attempt(call, None, replies, changed=any(each.before != each.after for each in executed))
         held = executed[-1].raw if executed else None
         client = evolve(client, course=(*client.course, attempt), held=held)
         return situation, client, evolve(event, executed=tuple(executed), course=client.course)
@@ -225,8 +230,7 @@ class Stage:
             return
         if asks.is_idempotent:
             raise Mismatch("CM-4", "whether it may be sent again", call, "sent as idempotent")
-        sent = sum(fed.heard is Heard.LOST for fed in client.fed)
-        if sent and any(each.heard is Heard.LOST and _same(each.call, call) for each in client.course):
+        if any(each.heard is Heard.LOST and _same(each.call, call) for each in client.course[-1:]):
             raise Mismatch("CM-4", "what is sent after an unknown outcome", "nothing", call)
 
     def _execute(self, situation: Situation, who: Who, request: Any, *, flushed: bool = False) -> tuple[Situation, Executed]:

@@ -27,6 +27,8 @@ class Bug:
     """The one that it breaks."""
     variant: str
     make: Callable[[Engine], Concurrent]
+    faults: int = 1
+    """How many faults it takes to show it."""
 
 
 @frozen(kw_only=True)

@@ -2,8 +2,8 @@
 Points: what the search has to choose from while each completion is due.
 
         A  ├──── write 1 ────────┤           due in turn: B, A, D
-        B      ├── read ──┤      :           while B is due: B, A, and C, which has been invoked, too
-        C             ├───:──────:──── …     while A is due: A, D, C
+        B      ├── read ──┤      :           while B is due: A, B, and at last C
+        C             ├───:──────:──── …     while A is due: A, D, and at last C
         D                 :  ├───:──┤
 
 An operation has a bit from its invocation to its completion, which then is free for another; one of unknown outcome keeps its

@@ -192,6 +192,15 @@ class AuditChainMachine(RuleBasedStateMachine):
         for writer in ("w1", "w2"):
             self._write(name, writer, (EVENTS[0],), mode, fates)
 
+    @precondition(lambda self: "put" in self.can)
+    @rule(how=st.sampled_from((How.CUT_WITH_HEAD, How.FORKED)), place=st.integers(0, 3), mode=st.sampled_from(Mode))
+    def the_chain_loses_its_end(self, how: How, place: int, mode: Mode) -> None:
+        """As when a replica takes over that had not been told all."""
+        name = self._begun(mode)
+        self._play(Altered(name, how, place))
+        for writer in ("w2", "w1"):
+            self._write(name, writer, (EVENTS[0],), mode)
+
     @precondition(lambda self: {"put", "verify"} <= self.can)
     @rule(edits=st.lists(st.tuples(st.sampled_from(How), places), min_size=2, max_size=4), ago=st.integers(-1, 2))
     def tamper_and_verify(self, edits: list[tuple[How, int]], ago: int) -> None:

@@ -207,6 +207,13 @@ def the_chain_lost_what_was_known_and_went_on(t: Transition) -> bool:
     return regress and t.known is not None and t.before.end(t.name).seq >= t.known.seq
 
 
+@sometimes("AC-11", "put", "server_order")
+def the_chain_is_shorter_than_it_was(t: Transition) -> bool:
+    """A writer that leaves the linking to the store finds the chain shorter than it knew, and stops."""
+    regress = isinstance(t.reply, NotAppended) and t.reply.cause == "regress"
+    return regress and t.write is not None and t.write.mode is Mode.SERVER_ORDER
+
+
 @sometimes("AC-8", "put")
 def an_append_to_a_corrupt_chain(t: Transition) -> bool:
     """What is stored disagrees with itself, and a writer is told so."""

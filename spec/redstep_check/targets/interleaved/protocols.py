@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 import redis
-from attrs import define
+from attrs import define, frozen
 from redis.exceptions import NoScriptError, ResponseError
 
 from redstep.driving import Overtaken, Raised, Returned, Run, command, replied
@@ -64,8 +64,8 @@ class Process:
                 return None
 
 
-def stand(protocol: Protocol[Any], process: Process, fed: Sequence[Fed], answer: Callable[[Any], Answer]) -> Standing:
-    """Run a protocol as far as it comes with what it is told; `answer` reads what it returns."""
+def stand(protocol: Protocol[Any], process: Process, fed: Sequence[Fed], reader: "Reader") -> Standing:
+    """Run a protocol as far as it comes with what it is told."""
     run, told = Run(protocol), iter(fed)
     while (wish := run.wish) is not None:
         if isinstance(wish, ReadClock | DrawInteger | DrawBytes | GoOn):
@@ -74,7 +74,7 @@ def stand(protocol: Protocol[Any], process: Process, fed: Sequence[Fed], answer:
             run.feed(outcome)
         else:
             return Waits(_stop(wish))
-    return Ends(ended(run.result, answer))
+    return Ends(ended(run.result, reader))
 
 
 def _stop(wish: Wish) -> Asks | Pauses:
@@ -132,10 +132,19 @@ def _carried_out(wish: Wish, process: Process) -> Returned | Raised:
     return Returned(None)
 
 
-def ended(result: Callable[[], Any], answer: Callable[[Any], Answer]) -> Answer | Interrupted:
+@frozen
+class Reader:
+    """How what an operation came to is told in the specification's terms."""
+
+    result: Callable[[Any], Answer]
+    error: Callable[[Exception], Answer | None]
+    """None for an error that is no answer of this guard."""
+
+
+def ended(result: Callable[[], Any], reader: Reader) -> Answer | Interrupted:
     """What an operation came to, as its caller sees it."""
     try:
-        return answer(result())
+        return reader.result(result())
     except Cancelled:
         return Interrupted()
     except Misuse as error:
@@ -145,7 +154,7 @@ def ended(result: Callable[[], Any], answer: Callable[[Any], Answer]) -> Answer 
     except UnexpectedReply as error:
         return Broke(str(error), "CM-8")
     except Exception as error:  # noqa: BLE001  whatever else is raised, no rule allows it
-        return Broke(repr(error))
+        return reader.error(error) or Broke(repr(error))
 
 
 def as_it_is(reply: Any) -> Answer:
@@ -179,13 +188,14 @@ class ProtocolsOf(Concurrent):
         """What an operation returned, by the names of the specification's reply fields."""
         return as_it_is(result)
 
-    def memory(self, memory: Any) -> Hashable:
-        """What a process remembers after an operation was told all this; `memory` is as the operation left it."""
-        return memory  # type: ignore[no-any-return]
+    def error(self, error: Exception) -> Answer | None:
+        """What an operation raised, if that is an answer of this guard."""
+        del error
+        return None
 
     def stand(self, client: int, begun: int, operation: Any, memory: Hashable, fed: Sequence[Fed]) -> Standing:
         """Run a fresh protocol as far as it comes."""
-        return stand(self.protocol(operation, memory), Process(f"{client}.{begun}"), fed, self.answer)
+        return stand(self.protocol(operation, memory), Process(f"{client}.{begun}"), fed, Reader(self.answer, self.error))
 
     def begin(self) -> None:
         """Start anew with an empty store."""

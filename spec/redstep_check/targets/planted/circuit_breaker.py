@@ -182,8 +182,8 @@ FAULTS = (
         "deadlines of probes never brought near",
         "CB-13",
         "circuit_breaker_transitions",
-        "and state.probes and state.deadline_ms > latest_ms",
-        "and not state.probes and state.deadline_ms > latest_ms",
+        "if state.probes and state.deadline_ms > latest_ms",
+        "if not state.probes and state.deadline_ms > latest_ms",
     ),
     _local(
         "probes unlimited",

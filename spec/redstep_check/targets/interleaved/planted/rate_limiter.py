@@ -47,13 +47,13 @@ class ReadThenWrite(InterleavedRateLimiter):
         return Decision(bool(allowed), binding, limit, remaining, retry_after_ms, reset_after_ms, now_ms)
 
 
-def _faulty(name: str, rule: str, file: str, old: str, new: str) -> Bug:
+def _faulty(name: str, rule: str, file: str, old: str, new: str, faults: int = 1) -> Bug:
     fault = Fault(name=name, rule=rule, file=file, old=old, new=new)
 
     def make(engine: Engine) -> InterleavedRateLimiter:
         return InterleavedRateLimiter(engine, ZSET, planted(fault, "redstep.rate_limiter"))
 
-    return Bug(name=name, rule=rule, variant=ZSET, make=make)
+    return Bug(name=name, rule=rule, variant=ZSET, make=make, faults=faults)
 
 
 _protocols = partial(_faulty, file="redstep.protocols")
@@ -61,7 +61,7 @@ _protocols = partial(_faulty, file="redstep.protocols")
 BUGS = (
     Bug(name="read, then write", rule="RL-2", variant=ZSET, make=ReadThenWrite),
     _protocols("a blind retry", "CM-4", old="RESENDS_MAX if request.idempotent else 0", new="RESENDS_MAX"),
-    _protocols("an unknown outcome called definite", "CM-9", old="definite=not maybe_executed", new="definite=error.definite"),
+    _protocols("an unknown outcome called definite", "CM-9", old="definite=not maybe_executed", new="definite=error.definite", faults=2),
     _faulty(
         "an identity is only looked up while there is room",
         "RL-7",

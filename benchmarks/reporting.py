@@ -11,7 +11,7 @@ from attrs import frozen
 from rich.console import Console
 from rich.table import Table
 
-LIBRARIES = ("redis", "limits", "pyrate-limiter", "throttled-py", "pytest-benchmark")
+LIBRARIES = ("redis", "limits", "pybreaker", "pyrate-limiter", "throttled-py", "pytest-benchmark")
 
 
 @frozen

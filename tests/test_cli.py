@@ -18,7 +18,7 @@ import pytest
 
 from redstep_check import timelines
 from redstep_check.engines import NAMES, Engine, open_engine
-from redstep_check.linearizability import Completion, Invocation, Model, Replied, check
+from redstep_check.linearizability import Completion, Event, Invocation, Model, Replied, check
 from redstep_check.registry import GUARDS
 
 REDSTEP = Path(sys.executable).with_name("redstep")
@@ -544,14 +544,10 @@ def test_a_server_of_others_is_left_as_it_was(here: Path, engine_named: Callable
 
 def saved_history(here: Path) -> Path:
     """A register that forgets what was written, as a file."""
-    register = Model(init=0, step=lambda value, call: (value, value) if call == "read" else (call, None))
-    history = [
-        Invocation(1, "A", 7),
-        Completion(2, "A", Replied(None)),
-        Invocation(3, "B", "read"),
-        Completion(4, "B", Replied(0)),
-    ]
-    timeline = timelines.Timeline(title="a <register>", history=history, verdict=check(register, history))
+    events: list[Event] = [Invocation(1, "A", 7), Completion(2, "A", Replied(None))]
+    events += [Invocation(3, "B", "read"), Completion(4, "B", Replied(0))]
+    register: Model[Any, Any, Any] = Model(init=0, step=lambda value, call: (value, value) if call == "read" else (call, None))
+    timeline = timelines.Timeline(title="a <register>", history=events, verdict=check(register, events))
     return timelines.save(timeline, here / "history.json")
 
 

@@ -24,10 +24,12 @@ from typing import Any, TypeVar
 
 from attrs import define, frozen
 
+from redstep.arguments import checked_integer
 from redstep.audit_chain import (
     BATCH,
     BATCH_BYTES_MAX,
     BATCH_RECORDS_MAX,
+    PAGE_RECORDS_MAX,
     SERVER_ORDER,
     Chain,
     Head,
@@ -39,9 +41,9 @@ from redstep.audit_chain import (
     read_append_next,
     read_page,
 )
-from redstep.audit_chain_encoding import Record, digest_of, linked
+from redstep.audit_chain_encoding import Record, Unparsable, digest_of, linked, parsed, records_of
 from redstep.audit_chain_errors import AppendFailed, AppendUnknown, Conflict, NotAppended, Regress, Sealed
-from redstep.errors import Misuse, RedstepError, ServiceOverloaded, Unavailable, UnexpectedReply
+from redstep.errors import Corrupt, Misuse, RedstepError, ServiceOverloaded, Unavailable, UnexpectedReply
 from redstep.protocols import send
 from redstep.wishes import Announce, CallScript, DrawInteger, Protocol, ReadClock, RunWork, Sleep
 
@@ -317,11 +319,11 @@ def append_items(chain: Chain, memory: Memory, items: tuple[Item, ...], keep: Ke
     except BaseException as interruption:
         yield from failed(chain, appending, interruption, keep)
         raise
-    appended = tuple(each for each in found if isinstance(each, Appended))
-    for each in found:
-        if isinstance(each, AppendFailed):
-            raise each
-    return appended
+    errors = tuple(each for each in found if isinstance(each, AppendFailed))
+    if errors:
+        errors[0].together = errors
+        raise errors[0]
+    return tuple(each for each in found if isinstance(each, Appended))
 
 
 def check_items(chain: Chain, items: tuple[Item, ...]) -> None:
@@ -338,3 +340,14 @@ def head(chain: Chain) -> Protocol[Head]:
     """Ask where the chain ends. Raises Unavailable, Corrupt, ServiceOverloaded."""
     page = read_page((yield from send(read(chain, 0, 0))))
     return page.head or Head(0, 0, chain.genesis.hex())
+
+
+def records_from(chain: Chain, from_seq: int, count: int) -> Protocol[tuple[Record, ...]]:
+    """Read records, from a seq or from the base on. They are not verified; one that can't be read is Corrupt. Raises as `head`."""
+    checked_integer("from_seq", from_seq, 0)
+    checked_integer("count", count, 1, PAGE_RECORDS_MAX)
+    page = read_page((yield from send(read(chain, from_seq, count))))
+    try:
+        return tuple(parsed(text) for text in records_of(page.page))
+    except Unparsable as error:
+        raise Corrupt(f"{chain.keys[0]} holds what is no record: {error}") from error

@@ -16,6 +16,7 @@ what a file of exported records holds.
 """
 
 import hashlib
+import secrets
 import struct
 from collections.abc import Iterable, Iterator
 
@@ -64,6 +65,11 @@ def genesis_hash(chain_id: bytes) -> bytes:
 def linked(chain_id: bytes, seq: int, previous: bytes, append_id: bytes, event: bytes) -> Record:
     """Make the record of an event at a place in a chain."""
     return Record(chain_id, seq, previous, append_id, record_hash(chain_id, seq, previous, append_id, event), event)
+
+
+def new_append_id() -> bytes:
+    """Draw what tells an append from every other."""
+    return secrets.token_bytes(APPEND_ID_BYTES)
 
 
 def digest_of(event: bytes) -> bytes:

@@ -52,6 +52,8 @@ class AppendFailed(RedstepError):
         """Why: Unavailable, ServiceOverloaded, Corrupt, Conflict, Sealed or Regress; or what interrupted it."""
         self.spooled = spooled
         """Whether the spool keeps it, for a later `drain`."""
+        self.together: tuple[AppendFailed, ...] = (self,)
+        """All that failed together, each with its own event; more than one only of an `append_all`."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), spooled=self.spooled), (self.event, self.append_id, self.cause)

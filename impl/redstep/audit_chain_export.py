@@ -92,17 +92,17 @@ class SegmentReader:
         return found
 
 
-def export(chain: Chain, opened: Callable[[], Any], upto: int | None = None) -> Protocol[Exported]:
-    """Write the records below `upto` to the writer that `opened` gives; by default all but those that a seal keeps.
+def export(chain: Chain, opened: Callable[[], Any], upto_seq: int | None = None) -> Protocol[Exported]:
+    """Write the records below `upto_seq` to the writer that `opened` gives; by default all but those that a seal keeps.
 
     Each is checked first. When there is nothing to export, no writer is opened. Raises ChainBroken, Sealed when somebody else
     seals meanwhile, Unavailable, ServiceOverloaded, Corrupt, OSError, Misuse.
     """
-    if upto is not None:
-        checked_integer("upto", upto, 0)
+    if upto_seq is not None:
+        checked_integer("upto_seq", upto_seq, 0)
     start = read_page((yield from send(read(chain, 0, 0))))
     head = start.head or Head(0, 0, chain.genesis.hex())
-    end = min(head.next_seq - KEEP if upto is None else upto, head.next_seq)
+    end = min(head.next_seq - KEEP if upto_seq is None else upto_seq, head.next_seq)
     fold = Fold(chain.chain_id, head.base_seq, None if head.base_seq else chain.genesis)
     if end <= head.base_seq:
         return Exported(head.base_seq, head.base_seq, "")
@@ -125,12 +125,12 @@ def export(chain: Chain, opened: Callable[[], Any], upto: int | None = None) -> 
     return Exported(head.base_seq, fold.seq, (fold.previous or b"").hex())
 
 
-def seal(chain: Chain, upto: int | Exported, keep: int = KEEP) -> Protocol[int]:
+def seal(chain: Chain, upto_seq: int | Exported, keep: int = KEEP) -> Protocol[int]:
     """Remove the records below a seq, or those that were exported; return the seq that the store begins with now.
 
     Raises SealRefused when fewer than `keep` would stay, Unavailable, ServiceOverloaded, Corrupt, Misuse.
     """
-    end = upto.next_seq if isinstance(upto, Exported) else checked_integer("upto", upto, 0)
+    end = upto_seq.next_seq if isinstance(upto_seq, Exported) else checked_integer("upto_seq", upto_seq, 0)
     checked_integer("keep", keep, 1)
     while True:
         kind, base_seq = read_seal((yield from send(seal_request(chain, end, keep))))

@@ -78,8 +78,10 @@ class Spool:
             kept |= line
 
     def done(self, append_id: bytes) -> None:
-        """Forget an event that is in the chain."""
+        """Forget an event that is in the chain, or that somebody has seen to."""
         with self._lock:
+            if append_id.hex() not in self._kept:
+                raise Misuse("append_id", "is of no event that the spool keeps")
             self._write({"done": append_id.hex()})
             del self._kept[append_id.hex()]
 
@@ -166,7 +168,7 @@ class Drained:
     appended: tuple[tuple[bytes, Appended], ...]
     """Append ids, and where their events are in the chain."""
     failed: tuple[AppendFailed, ...]
-    """What was tried in vain, and is kept. One whose place has been sealed stays unknown: somebody must look."""
+    """What was tried in vain, and is kept. One whose place is sealed or lost stays until somebody looks, and discards it."""
     left: int
     """How many events are still kept."""
 

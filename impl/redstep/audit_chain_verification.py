@@ -66,8 +66,9 @@ class Verdict:
     """From which seq on the chain was looked at: 0, unless records below are sealed and were not given."""
     next_seq: int
     """How far it was found in order."""
-    compared: bool
-    """Whether there was an anchor that could be compared: not if what it is about has been sealed, and was not given."""
+    compared: bool | None
+    """Whether the anchor could be compared: not if what it is about has been sealed, and was not given. None if there was none,
+    or if the chain broke before it came to that."""
 
 
 @frozen
@@ -92,8 +93,10 @@ class Fold:
     """The position that comes next."""
     previous: bytes | None
     """What its record must link to; None if that is not known."""
-    waypoints: dict[int, bytes] = field(factory=dict)
-    """Hashes that are known of some seqs."""
+    known: dict[int, bytes] = field(factory=dict)
+    """By size, hashes that the chain should have had then."""
+    met: dict[int, bytes] = field(factory=dict)
+    """Those that it had."""
     position: int | None = None
     why: Break | None = None
 
@@ -115,12 +118,25 @@ class Fold:
             self._break(why)
             return
         if self.why is None:
+            self._meet(record.seq, record.previous)
+            self._meet(record.seq + 1, record.hash)
             self.seq, self.previous = record.seq + 1, record.hash
 
     def end(self, head: Head) -> None:
-        """Hold the end of the list against the head."""
+        """Hold the end of the list against the head, and what agrees with itself against what is known of it."""
+        if self.previous is not None:
+            self._meet(self.seq, self.previous)
         if (self.seq, self.previous) != (head.next_seq, head.hash_bytes):
             self._break(Break.HEAD_MISMATCH)
+        for size in sorted(self.known):
+            if size > self.seq:
+                self._break(Break.TRUNCATED)
+            elif self.met.get(size, self.known[size]) != self.known[size] and self.why is None:
+                self.position, self.why = max(0, size - 1), Break.DIVERGED
+
+    def _meet(self, size: int, its_hash: bytes) -> None:
+        if size in self.known:
+            self.met[size] = its_hash
 
     def _what_is_wrong(self, record: Record) -> Break | None:
         if record.hash != true_hash(record):
@@ -133,8 +149,6 @@ class Fold:
             return Break.REMOVED if record.seq > self.seq else Break.INSERTED
         if self.previous not in (None, record.previous):
             return Break.REPLACED if record.seq else Break.WRONG_GENESIS
-        if self.waypoints.get(record.seq, record.hash) != record.hash:
-            return Break.DIVERGED
         return None
 
     def _break(self, why: Break) -> None:
@@ -170,23 +184,19 @@ def verify(
         began_at = head.base_seq if began_at is None else began_at
         run = Run(chain, head, start.length, began_at, page_records, progress)
         if anchor is not None:
-            run.waypoints[anchor.size - 1] = bytes.fromhex(anchor.hash)
+            run.known[anchor.size] = bytes.fromhex(anchor.hash)
         try:
             fold, first_seq = yield from run.through(segments)
         except _Moved:
             continue
-        return judged(chain, fold, first_seq, head, anchor)
+        return judged(fold, first_seq, anchor)
 
 
-def judged(chain: Chain, fold: Fold, first_seq: int, head: Head, anchor: Checkpoint | None) -> Verdict:
+def judged(fold: Fold, first_seq: int, anchor: Checkpoint | None) -> Verdict:
     """Say what a fold that was carried through comes to."""
-    compared = False
-    if anchor is not None:
-        compared = anchor.size > min(first_seq, head.next_seq) or anchor.size == 0 == first_seq
-        if fold.why is None and anchor.size > head.next_seq:
-            fold.position, fold.why = head.next_seq, Break.TRUNCATED
-        if anchor.size == 0 and anchor.hash != chain.genesis.hex():
-            fold.position, fold.why = 0, Break.DIVERGED
+    compared = None
+    if anchor is not None and fold.why in (None, Break.TRUNCATED, Break.DIVERGED):
+        compared = anchor.size in fold.met or anchor.size > fold.seq
     sound = Integrity.VERIFIED if compared else Integrity.CONSISTENT
     return Verdict(
         integrity=Integrity.BROKEN if fold.why else sound,
@@ -209,7 +219,8 @@ class Run:
     """The base before any seal that came between; what is missing up to the base now was sealed meanwhile."""
     page_records: int
     progress: Listener | None
-    waypoints: dict[int, bytes] = field(factory=dict)
+    known: dict[int, bytes] = field(factory=dict)
+    """By size, hashes that the chain should have had then."""
 
     def through(self, segments: Sequence[Source]) -> Protocol[tuple[Fold, int]]:
         """Look at the files, then at the store; return the fold, and from which seq on it looked. Raises _Moved."""
@@ -229,7 +240,7 @@ class Run:
             yield from self._look_at_the_store(fold)  # it goes on where the files end, or should have
             return fold, first_seq
         if fold is not None and fold.seq > base_seq and fold.previous:  # they overlap, and must agree
-            self.waypoints.setdefault(fold.seq - 1, fold.previous)
+            self.known.setdefault(fold.seq, fold.previous)
         if joint is None:
             first_seq = base_seq
         fold = self._begun(base_seq, joint)
@@ -237,7 +248,7 @@ class Run:
         return fold, first_seq
 
     def _begun(self, seq: int, previous: bytes | None) -> Fold:
-        return Fold(self.chain.chain_id, seq, previous or (None if seq else self.chain.genesis), self.waypoints)
+        return Fold(self.chain.chain_id, seq, previous or (None if seq else self.chain.genesis), self.known)
 
     def _look_at_the_store(self, fold: Fold) -> Protocol[None]:
         cursor, end = self.head.base_seq, self.head.base_seq + self.length

@@ -60,6 +60,7 @@ RULES = {
     "AC-8": "If head, length and last record disagree, the answer is Corrupt and nothing is written.",
     "AC-9": "Verification names the first position that breaks, and how, and raises no false alarm.",
     "AC-10": "Against an anchor truncation, rollback and replacement show; without one a chain is only internally consistent.",
+    "AC-11": "A writer that finds the chain shorter than what it knows of it, or another one, stops, and never links on.",
     "AC-12": "A sealed segment can be exported and removed; the newest records stay, and verification runs across the seal.",
     "ID-1": "A claim is answered by acquired with a fence, replay, in progress or mismatch; the same token gets the same.",
     "ID-2": "The fingerprint is compared first: another payload is a mismatch in every state and learns nothing.",

@@ -167,7 +167,7 @@ FAULTS = [
         arguments=(responses.LIMIT + 1,),
     ),
     Fault(
-        name="scopes are joined by colons",
+        name="a scope is its parts, joined",
         rule="ID-9",
         module=idempotency,
         old='f"{len(name.encode())}:{name}" for name',

@@ -10,7 +10,7 @@ The two differ by `await` alone: what they do is one protocol.
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -25,13 +25,13 @@ from redstep.asyncio_driver import AsyncDriver
 from redstep.audit_chain import BATCH, CAS, KEEP, Chain, Checkpoint, Head, scripts_of
 from redstep.audit_chain_appending import Appended, Item, Memory
 from redstep.audit_chain_batching import TaskBatches, ThreadBatches
-from redstep.audit_chain_encoding import APPEND_ID_BYTES
+from redstep.audit_chain_encoding import Record, new_append_id
 from redstep.audit_chain_export import Exported, SegmentReader, SegmentWriter
 from redstep.audit_chain_spool import Drained, Spool, drain
 from redstep.audit_chain_verification import Listener, Verdict
+from redstep.driving import Draw
 from redstep.errors import Misuse
 from redstep.sync_driver import SyncDriver
-from redstep.wishes import DrawBytes, Protocol
 
 Path = str | os.PathLike[str]
 
@@ -46,6 +46,7 @@ class AuditChain:
     `deadline_ms`  for how long an append whose outcome is unknown is sent again.
     `spool`  a file that keeps events whose append failed, for `drain`; see `redstep.audit_chain_spool`.
     `prefix`  what all keys start with.
+    `draw`, `new_id`  what waits are drawn with, from the least to the most ms, and append ids, of 16 bytes; for tests.
 
     As a context manager it closes itself at the end. Raises Misuse for a bad argument, ImportError without `redstep[audit]`.
     """
@@ -60,11 +61,14 @@ class AuditChain:
         deadline_ms: int = 5_000,
         spool: Path | None = None,
         prefix: str = "redstep:",
+        draw: Draw | None = None,
+        new_id: Callable[[], bytes] = new_append_id,
     ) -> None:
         events.encoder()
         self._chain = Chain(name=name, prefix=prefix, mode=mode, conflict_retries=conflict_retries, deadline_ms=deadline_ms)
-        self._driver = SyncDriver(client)
+        self._driver = SyncDriver(client, draw=draw)
         self._memory = Memory()
+        self._new_id = new_id
         self._spool = Spool(spool, self._chain) if spool is not None else None
         self._keep = self._spool.keep if self._spool is not None else None
         self._batches = ThreadBatches(
@@ -83,14 +87,37 @@ class AuditChain:
         """Append the value of a JSON text. Raises as `append`, and Misuse for a key that is given twice."""
         return self._append(events.canonical_text(text))
 
+    def append_all(self, values: Iterable[object]) -> tuple[Appended, ...]:
+        """Append JSON values one after the other, all or none: in the mode `batch` up to 500, of 1 MiB together, else one.
+
+        Raises as `append`; the error tells of all of them in `together`.
+        """
+        return self._append_all([events.canonical(value) for value in values])
+
+    def append_all_json(self, texts: Iterable[str | bytes]) -> tuple[Appended, ...]:
+        """Append the values of JSON texts, all or none. Raises as `append_all`."""
+        return self._append_all([events.canonical_text(text) for text in texts])
+
     def _append(self, event: bytes) -> Appended:
         if self._chain.mode == BATCH:
-            return self._batches.append(Item(self._driver.run(_drawn_id()), event))
-        return self._driver.run(appending.append_event(self._chain, self._memory, event, self._keep))
+            return self._batches.append(Item(self._new_id(), event))
+        [appended] = self._append_all([event])
+        return appended
+
+    def _append_all(self, encoded: Sequence[bytes]) -> tuple[Appended, ...]:
+        items = tuple(Item(self._new_id(), event) for event in encoded)
+        return self._driver.run(appending.append_items(self._chain, self._memory, items, self._keep))
 
     def head(self) -> Head:
         """Ask where the chain ends. Raises Unavailable, ServiceOverloaded, Corrupt."""
         return self._driver.run(appending.head(self._chain))
+
+    def read(self, from_seq: int = 0, count: int = 100) -> tuple[Record, ...]:
+        """Read up to so many records, 500 at most, from a seq on or from the first that is not sealed; they are not verified.
+
+        Raises Unavailable, ServiceOverloaded, Corrupt, Misuse.
+        """
+        return self._driver.run(appending.records_from(self._chain, from_seq, count))
 
     def checkpoint(self) -> Checkpoint:
         """Ask where the chain ends, as a checkpoint to remember or to sign. Raises as `head`."""
@@ -110,13 +137,13 @@ class AuditChain:
         readers = [partial(SegmentReader, path) for path in segments]
         return self._driver.run(verification.verify(self._chain, anchor, readers, progress=progress))
 
-    def export(self, path: Path, upto: int | None = None) -> Exported:
+    def export(self, path: Path, upto_seq: int | None = None) -> Exported:
         """Write the records below a seq into a file, by default all but the newest 1,024. See `redstep.audit_chain_export`."""
-        return self._driver.run(exports.export(self._chain, partial(SegmentWriter, path), upto))
+        return self._driver.run(exports.export(self._chain, partial(SegmentWriter, path), upto_seq))
 
-    def seal(self, upto: int | Exported, *, keep: int = KEEP) -> int:
+    def seal(self, upto_seq: int | Exported, *, keep: int = KEEP) -> int:
         """Remove the records that were exported; return the seq that the store begins with now. Raises SealRefused."""
-        return self._driver.run(exports.seal(self._chain, upto, keep))
+        return self._driver.run(exports.seal(self._chain, upto_seq, keep))
 
     @property
     def spooled(self) -> int:
@@ -126,6 +153,10 @@ class AuditChain:
     def drain(self) -> Drained:
         """Append what the spool keeps, each exactly once. Raises Misuse without a spool, OSError."""
         return self._driver.run(drain(self._chain, self._memory, _given(self._spool)))
+
+    def discard(self, append_id: bytes) -> None:
+        """Take an event out of the spool, for somebody has looked and settled what became of it. Raises Misuse, OSError."""
+        _given(self._spool).done(append_id)
 
     def load(self) -> None:
         """Put the scripts into the engine ahead of the first call; they are found again by themselves if it forgets them."""
@@ -157,11 +188,14 @@ class AsyncAuditChain:
         deadline_ms: int = 5_000,
         spool: Path | None = None,
         prefix: str = "redstep:",
+        draw: Draw | None = None,
+        new_id: Callable[[], bytes] = new_append_id,
     ) -> None:
         events.encoder()
         self._chain = Chain(name=name, prefix=prefix, mode=mode, conflict_retries=conflict_retries, deadline_ms=deadline_ms)
-        self._driver = AsyncDriver(client)
+        self._driver = AsyncDriver(client, draw=draw)
         self._memory = Memory()
+        self._new_id = new_id
         self._spool = Spool(spool, self._chain) if spool is not None else None
         self._keep = OnThreads(self._spool).keep if self._spool is not None else None
         self._batches = TaskBatches(
@@ -180,14 +214,37 @@ class AsyncAuditChain:
         """Append the value of a JSON text. Raises as `append`, and Misuse for a key that is given twice."""
         return await self._append(events.canonical_text(text))
 
+    async def append_all(self, values: Iterable[object]) -> tuple[Appended, ...]:
+        """Append JSON values one after the other, all or none: in the mode `batch` up to 500, of 1 MiB together, else one.
+
+        Raises as `append`; the error tells of all of them in `together`.
+        """
+        return await self._append_all([events.canonical(value) for value in values])
+
+    async def append_all_json(self, texts: Iterable[str | bytes]) -> tuple[Appended, ...]:
+        """Append the values of JSON texts, all or none. Raises as `append_all`."""
+        return await self._append_all([events.canonical_text(text) for text in texts])
+
     async def _append(self, event: bytes) -> Appended:
         if self._chain.mode == BATCH:
-            return await self._batches.append(Item(await self._driver.run(_drawn_id()), event))
-        return await self._driver.run(appending.append_event(self._chain, self._memory, event, self._keep))
+            return await self._batches.append(Item(self._new_id(), event))
+        [appended] = await self._append_all([event])
+        return appended
+
+    async def _append_all(self, encoded: Sequence[bytes]) -> tuple[Appended, ...]:
+        items = tuple(Item(self._new_id(), event) for event in encoded)
+        return await self._driver.run(appending.append_items(self._chain, self._memory, items, self._keep))
 
     async def head(self) -> Head:
         """Ask where the chain ends. Raises Unavailable, ServiceOverloaded, Corrupt."""
         return await self._driver.run(appending.head(self._chain))
+
+    async def read(self, from_seq: int = 0, count: int = 100) -> tuple[Record, ...]:
+        """Read up to so many records, 500 at most, from a seq on or from the first that is not sealed; they are not verified.
+
+        Raises Unavailable, ServiceOverloaded, Corrupt, Misuse.
+        """
+        return await self._driver.run(appending.records_from(self._chain, from_seq, count))
 
     async def checkpoint(self) -> Checkpoint:
         """Ask where the chain ends, as a checkpoint to remember or to sign. Raises as `head`."""
@@ -207,13 +264,13 @@ class AsyncAuditChain:
         readers = [partial(_on_threads, SegmentReader, path) for path in segments]
         return await self._driver.run(verification.verify(self._chain, anchor, readers, progress=progress))
 
-    async def export(self, path: Path, upto: int | None = None) -> Exported:
+    async def export(self, path: Path, upto_seq: int | None = None) -> Exported:
         """Write the records below a seq into a file, by default all but the newest 1,024. See `redstep.audit_chain_export`."""
-        return await self._driver.run(exports.export(self._chain, partial(_on_threads, SegmentWriter, path), upto))
+        return await self._driver.run(exports.export(self._chain, partial(_on_threads, SegmentWriter, path), upto_seq))
 
-    async def seal(self, upto: int | Exported, *, keep: int = KEEP) -> int:
+    async def seal(self, upto_seq: int | Exported, *, keep: int = KEEP) -> int:
         """Remove the records that were exported; return the seq that the store begins with now. Raises SealRefused."""
-        return await self._driver.run(exports.seal(self._chain, upto, keep))
+        return await self._driver.run(exports.seal(self._chain, upto_seq, keep))
 
     @property
     def spooled(self) -> int:
@@ -223,6 +280,10 @@ class AsyncAuditChain:
     async def drain(self) -> Drained:
         """Append what the spool keeps, each exactly once. Raises Misuse without a spool, OSError."""
         return await self._driver.run(drain(self._chain, self._memory, OnThreads(_given(self._spool))))
+
+    async def discard(self, append_id: bytes) -> None:
+        """Take an event out of the spool, for somebody has looked and settled what became of it. Raises Misuse, OSError."""
+        await asyncio.to_thread(_given(self._spool).done, append_id)
 
     async def load(self) -> None:
         """Put the scripts into the engine ahead of the first call; they are found again by themselves if it forgets them."""
@@ -253,11 +314,6 @@ class OnThreads:
 
 async def _on_threads(kind: Callable[[Path], object], path: Path) -> OnThreads:
     return OnThreads(await asyncio.to_thread(kind, path))
-
-
-def _drawn_id() -> Protocol[bytes]:
-    append_id: bytes = yield DrawBytes(APPEND_ID_BYTES)
-    return append_id
 
 
 def _checkpoint(chain: Chain, head: Head) -> Checkpoint:

@@ -32,6 +32,7 @@ VERDICTS = {
 }
 """What the specification calls the kinds of reply."""
 
+NO_TOKEN = object()
 CLAIM = re.compile(rb"(?P<state>[a-z]+) \{(?P<token>[^{}]+)\} (\d+) (\d+) ([1-9]\d*) (?P<fingerprint>.+)", re.DOTALL)
 
 
@@ -88,6 +89,11 @@ class ShippedIdempotency(Target[spec.Call]):
         """What a call says of leases, retentions and sizes."""
         names = ("lease_ms", "retention_ms", "response_max_bytes")
         return {"prefix": self.prefix, **{name: getattr(call, name) for name in names if hasattr(call, name)}}
+
+    @staticmethod
+    def token(call: spec.Claim) -> Any:
+        """The token of a claim. To the implementation None stands for one that it draws: the same misuse needs another word."""
+        return NO_TOKEN if call.token is None else call.token
 
     def scope(self, scope: spec.Scope) -> Any:
         """A scope in the implementation's terms."""
@@ -149,7 +155,7 @@ class ProtocolTarget(ShippedIdempotency):
         policy, scope = self.module.Policy(**self.policy(call)), self.scope(call.scope)
         match call:
             case spec.Claim():
-                return self.module.claim(policy, scope, call.fingerprint, call.token)
+                return self.module.claim(policy, scope, call.fingerprint, self.token(call))
             case spec.Complete():
                 return self.module.complete(policy, scope, call.token, call.response)
             case spec.Release():
@@ -185,7 +191,7 @@ class ClientTarget(ShippedIdempotency):
         scope = self.scope(call.scope)
         match call:
             case spec.Claim():
-                return store.claim(scope, call.fingerprint, token=call.token)
+                return store.claim(scope, call.fingerprint, token=self.token(call))
             case spec.Complete():
                 return store.complete(scope, call.token, call.response)
             case spec.Release():

@@ -14,6 +14,7 @@ from attrs import frozen
 from redstep_check.binding import Answer, Answered
 from redstep_check.guards.idempotency import DECIDED
 from redstep_check.interleavings.binding import (
+    Attempt,
     Course,
     Heard,
     Interrupted,
@@ -171,6 +172,8 @@ def outcome_of(operation: Run, course: Course) -> object:
             return {"outcome": "in progress"}
         case spec.Mismatch():
             return {"outcome": "mismatch"}
+    if operation.renews and not isinstance(failed := heard(_of_one_kind(asked)), Replied):
+        return failed
     if operation.work != RETURNS:
         return {"outcome": operation.work}
     completes = tuple(each for each in asked if isinstance(each.call, spec.Complete))
@@ -193,6 +196,11 @@ def _of_the_last(course: Course) -> Course:
         elif each.call == Pauses("sleep"):
             last = []
     return tuple(last)
+
+
+def _of_one_kind(asked: Sequence[Attempt]) -> Course:
+    """The attempts of the call that came last."""
+    return tuple(each for each in asked if type(each.call) is type(asked[-1].call))
 
 
 def blame_of(course: Course) -> str:

@@ -6,6 +6,7 @@ outside, is carried out at once: clocks, draws. A client's monotonic clock is it
 """
 
 import hashlib
+import logging
 from abc import abstractmethod
 from asyncio import CancelledError
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -166,6 +167,7 @@ class ProtocolsOf(Concurrent):
     """The shipped protocols of one guard on an engine."""
 
     def __init__(self, engine: Engine, module: ModuleType) -> None:
+        logging.getLogger("redstep").addHandler(logging.NullHandler())  # what it would log of the faults done to it is no news
         self.engine = engine
         self.module: Any = module
         """The guard's protocols, whole or with a fault in them."""

@@ -63,10 +63,9 @@ def planted(fault: Fault, protocols: str) -> ModuleType:
             sound = load(fault.script)
             faulty = Script(fault.script, edited(fault, sound.text))
             stack.enter_context(mock.patch.object(scripts, "load", lambda name: faulty if name == fault.script else load(name)))
-        for name in afresh:
-            text = _source(name)
-            module = _executed(stack, name, edited(fault, text) if name == fault.file else text)
-    return module
+        texts = {name: edited(fault, _source(name)) if name == fault.file else _source(name) for name in afresh}
+        executed = {name: _executed(stack, name, text) for name, text in texts.items()}
+    return executed[protocols]
 
 
 def _executed(stack: ExitStack, name: str, text: str) -> ModuleType:

@@ -143,7 +143,9 @@ FAULTS = (
         "idempotent=False, finishes=True",
         "idempotent=True, finishes=True",
     ),
-    _shared("a thirtieth of a second", "CB-3", "circuit_breaker", "self.open_ms - self.open_ms // 5", "self.open_ms * 4 // 5"),
+    _shared(
+        "the least jitter rounded down", "CB-3", "circuit_breaker", "self.open_ms - self.open_ms // 5", "self.open_ms * 4 // 5"
+    ),
     _local(
         "no epoch looked at",
         "CB-7",
@@ -207,7 +209,7 @@ FAULTS = (
         "return state.successes",
     ),
     _local(
-        "the time of day kept when it opens by hand",
+        "opening by hand makes it longer",
         "CB-9",
         "circuit_breaker_transitions",
         "if isinstance(state, Open) else now_ms + open_ms",

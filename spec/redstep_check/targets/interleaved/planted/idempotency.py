@@ -13,7 +13,7 @@ from redstep_check.interleavings.subjects import Bug
 from redstep_check.targets.interleaved.idempotency import InterleavedIdempotency
 from redstep_check.targets.planted import Fault, planted
 
-READ = Script("read_then_write_read", "return redis.call('EXISTS', KEYS[1])")
+READ = Script("read_then_write_read", "return {redis.call('EXISTS', KEYS[1])}")
 WRITE = Script(
     "idempotency_claim",
     """

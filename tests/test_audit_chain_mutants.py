@@ -49,8 +49,9 @@ ENCODING, STORE, WRITER, VERIFICATION, JSON = (
 MISTAKES: dict[str, tuple[str, str, str, str]] = {
     # name: rule, module, what stands there, what is put in its place
     "mismatch answered as appended": (
-        *("AC-3", STORE, "return chain, HashMismatch(continues=continues, **"),
-        "return chain, Appended(seq=last.seq, hash=last.hash, **",
+        *("AC-3", STORE, "return chain, HashMismatch(continues=continues, **chain.told(call.name))"),
+        "told = {'seq': last.seq, 'hash': last.hash} if continues else {'continues': False}\n"
+        "    return chain, (Appended if continues else HashMismatch)(**told, **chain.told(call.name))",
     ),
     "previous hash not compared": ("AC-3", STORE, "(first.seq, first.previous) == (end.seq, end.hash)", "first.seq == end.seq"),
     "seq not compared": ("AC-3", STORE, "(first.seq, first.previous) == (end.seq, end.hash)", "first.previous == end.hash"),
@@ -133,12 +134,12 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         "    return _linked(course, call, course.chain.end(call.name))",
     ),
     "definite after all, for it was not sent": (
-        *("AC-4", WRITER, "certain = fate is Fate.NOT_SENT and not course.is_ambiguous"),
-        "certain = fate is Fate.NOT_SENT\n    course = evolve(course, is_ambiguous=course.is_ambiguous and not certain)",
+        *("AC-4", WRITER, "    if fate is Fate.NOT_SENT and not course.is_ambiguous:"),
+        "    course = evolve(course, is_ambiguous=fate is not Fate.NOT_SENT)\n    if fate is Fate.NOT_SENT:",
     ),
     "given up with the first lost reply": (
-        *("AC-4", WRITER, "if certain or (call.resends is not None"),
-        "if certain or fate is Fate.REPLY_LOST or (call.resends is not None",
+        *("AC-4", WRITER, "if call.resends is not None and course.resends >= call.resends:"),
+        "if may_append or (call.resends is not None and course.resends >= call.resends):",
     ),
     "linked anew though it may be sealed": (
         "AC-4",
@@ -152,7 +153,7 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
     ),
     "one conflict too many": ("AC-5", WRITER, "course.conflicts > call.conflicts", "course.conflicts > call.conflicts + 1"),
     "one conflict too few": ("AC-5", WRITER, "course.conflicts > call.conflicts", "course.conflicts >= call.conflicts"),
-    "deadline not kept": ("AC-5", WRITER, "(call.resends is not None and course.resends >= call.resends)", "False"),
+    "deadline not kept": ("AC-5", WRITER, "if call.resends is not None and course.resends >= call.resends:", "if False:"),
     "conflict taken for a lost reply": (
         *("AC-5", WRITER, "known = End(reply.next_seq, reply.head_hash)\n            exhausted"),
         "known = course.known\n            exhausted",

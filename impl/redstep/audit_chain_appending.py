@@ -34,6 +34,7 @@ from redstep.audit_chain import (
     Chain,
     Head,
     Kind,
+    Page,
     append,
     append_next,
     read,
@@ -171,7 +172,9 @@ def _settle_linked(chain: Chain, memory: Memory, appending: Appending, journal: 
             raise GaveUp(Sealed(f"the chain begins at {answer.head.base_seq} by now"), exhausted=True)
         appending.ambiguous = False
         if answer.kind is Kind.REGRESS:
-            raise GaveUp(Regress(f"the chain has {answer.head.next_seq} records, and not those that were known"), exhausted=True)
+            raise GaveUp(
+                Regress(f"the chain has {answer.head.next_seq} records, and not those that were known"), exhausted=True
+            )
         memory.head = answer.head
         if answer.kind in (Kind.APPENDED, Kind.ALREADY):
             appending.appended = tuple(Appended(record.seq, record.hash.hex()) for record in appending.records)
@@ -342,11 +345,16 @@ def head(chain: Chain) -> Protocol[Head]:
     return page.head or Head(0, 0, chain.genesis.hex())
 
 
-def records_from(chain: Chain, from_seq: int, count: int) -> Protocol[tuple[Record, ...]]:
-    """Read records, from a seq or from the base on. They are not verified; one that can't be read is Corrupt. Raises as `head`."""
+def page_from(chain: Chain, from_seq: int, count: int) -> Protocol[Page]:
+    """Read what is stored from a seq or the base on, and the head at that moment. Raises as `head`, and Misuse."""
     checked_integer("from_seq", from_seq, 0)
     checked_integer("count", count, 1, PAGE_RECORDS_MAX)
-    page = read_page((yield from send(read(chain, from_seq, count))))
+    return read_page((yield from send(read(chain, from_seq, count))))
+
+
+def records_from(chain: Chain, from_seq: int, count: int) -> Protocol[tuple[Record, ...]]:
+    """Read records. They are not verified, but one that can't be read is Corrupt. Raises as `page_from`."""
+    page = yield from page_from(chain, from_seq, count)
     try:
         return tuple(parsed(text) for text in records_of(page.page))
     except Unparsable as error:

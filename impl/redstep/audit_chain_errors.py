@@ -32,8 +32,8 @@ class Sealed(RedstepError):
 class Regress(RedstepError):
     """The chain has fewer records than its writer knows of, or others: a failover lost its tail, or somebody rewrote it.
 
-    A writer that sees it appends nothing more, for to link on would cover it up. Verify the chain against a checkpoint, and make
-    a new client to go on.
+    A writer that sees it appends nothing more, for to link on would cover it up. Verify the chain against a checkpoint, and
+    make a new client to go on.
     """
 
 

@@ -221,6 +221,8 @@ class Run:
     progress: Listener | None
     known: dict[int, bytes] = field(factory=dict)
     """By size, hashes that the chain should have had then."""
+    met: dict[int, bytes] = field(factory=dict)
+    """Those that it had."""
 
     def through(self, segments: Sequence[Source]) -> Protocol[tuple[Fold, int]]:
         """Look at the files, then at the store; return the fold, and from which seq on it looked. Raises _Moved."""
@@ -248,7 +250,7 @@ class Run:
         return fold, first_seq
 
     def _begun(self, seq: int, previous: bytes | None) -> Fold:
-        return Fold(self.chain.chain_id, seq, previous or (None if seq else self.chain.genesis), self.known)
+        return Fold(self.chain.chain_id, seq, previous or (None if seq else self.chain.genesis), self.known, self.met)
 
     def _look_at_the_store(self, fold: Fold) -> Protocol[None]:
         cursor, end = self.head.base_seq, self.head.base_seq + self.length

@@ -114,7 +114,6 @@ Request = store.Append | store.AppendNext | store.Read
 
 RULES_OF_CAUSES = {
     "unavailable": ("CM-9", "AC-6"),
-    "deadline": ("AC-5", "CM-9", "AC-6"),
     "conflict": ("AC-5", "AC-6"),
     "regress": ("AC-11", "AC-6"),
     "sealed": ("AC-4", "AC-12", "AC-6"),
@@ -186,9 +185,10 @@ def attempted(course: Course, call: Write, fate: Fate, rival: Entry | None = Non
         return answered(course, call, reply)
     may_append = fate is Fate.REPLY_LOST and not isinstance(request, store.Read)
     course = evolve(course, is_ambiguous=course.is_ambiguous or may_append)
-    certain = fate is Fate.NOT_SENT and not course.is_ambiguous
-    if certain or (call.resends is not None and course.resends >= call.resends):
+    if fate is Fate.NOT_SENT and not course.is_ambiguous:
         return _failed(course, call, "unavailable")
+    if call.resends is not None and course.resends >= call.resends:
+        return _failed(course, call, "unavailable", ("AC-5", "CM-9", "AC-6"))
     return evolve(course, resends=course.resends + 1)
 
 
@@ -249,11 +249,10 @@ def _placed(course: Course, call: Write, reply: store.Appended | store.Already) 
     return Placed(seqs=(reply.seq,), hashes=(reply.hash,), because=because)
 
 
-def _failed(course: Course, call: Write, cause: str) -> Course:
+def _failed(course: Course, call: Write, cause: str, because: tuple[str, ...] = ()) -> Course:
     kind = AppendUnknown if course.is_ambiguous else NotAppended
     events = tuple(canonical_text(entry.event) for entry in call.entries)
-    late = course.is_ambiguous and cause == "unavailable"
-    return evolve(course, outcome=kind(cause=cause, events=events, because=RULES_OF_CAUSES["deadline" if late else cause]))
+    return evolve(course, outcome=kind(cause=cause, events=events, because=because or RULES_OF_CAUSES[cause]))
 
 
 def misuse(call: Write) -> Misuse | None:

@@ -18,7 +18,6 @@ from typing import Any
 
 import redis
 
-from redstep.audit_chain_encoding import parsed
 from redstep.audit_chain_errors import AppendFailed
 from redstep.clients.audit_chain import AuditChain
 from redstep.errors import Unavailable
@@ -106,10 +105,8 @@ class Run:
 
     def found(self) -> dict[str, Any]:
         """What was promised, and what is there."""
-        events = [
-            parsed(text).event.decode().strip('"')
-            for text in self.client.lrange(f"redstep:audit-chain:{{{self.name}}}:records", 0, -1)
-        ]
+        with self.chain() as chain:
+            events = [record.event.decode().strip('"') for record in chain.read(count=500)]
         promised = self.told.read_text().split()
         with self.chain() as chain:
             broken = chain.verify().why is not None

@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from redstep import audit_chain_appending as appending
 from redstep.audit_chain import Chain, Head, Kind, append, read_append
-from redstep.audit_chain_appending import Appended, Memory
+from redstep.audit_chain_appending import Appended, Item, Memory
 from redstep.audit_chain_encoding import Record, linked, parsed, stored
 from redstep.driving import command
 from redstep.wishes import CallScript
@@ -117,7 +117,9 @@ class Writer:
 
     def append(self, event: bytes = EVENT) -> Appended:
         """Append an event."""
-        return self.driver.run(appending.append_event(self.chain, self.memory, event))
+        item = Item(self.driver.draw_bytes(16), event)
+        [appended] = self.driver.run(appending.append_items(self.chain, self.memory, (item,)))
+        return appended
 
 
 def other_writer(engine: Engine, chain: Chain) -> Writer:

@@ -93,7 +93,7 @@ def test_all_that_a_chain_does(make: Maker, server_client: redis.Redis, mode: st
     checkpoint = chain.checkpoint()
     assert (checkpoint.size, checkpoint.hash) == (6, records[5].hash.hex())
     assert chain.verify(checkpoint).integrity is Integrity.VERIFIED
-    exported = chain.export(tmp_path / "segment", upto=4)
+    exported = chain.export(tmp_path / "segment", upto_seq=4)
     assert chain.seal(exported, keep=1) == 4
     assert chain.append("last").seq == 6
     told: list[Any] = []
@@ -184,8 +184,8 @@ def test_misuse_comes_before_anything_is_sent(make: Maker, mode: str, monkeypatc
         ("event", lambda: chain.append("x" * 1024 * 1024)),
         ("event", lambda: chain.append_json('{"a":1,"a":1}')),
         ("anchor", lambda: chain.verify(Checkpoint("others", 0, "0" * 64))),
-        ("upto", lambda: chain.seal(-1)),
-        ("upto", lambda: chain.export("/nowhere/at/all", upto=-1)),
+        ("upto_seq", lambda: chain.seal(-1)),
+        ("upto_seq", lambda: chain.export("/nowhere/at/all", upto_seq=-1)),
         ("keep", lambda: chain.seal(1, keep=0)),
         ("spool", lambda: chain.drain()),
     ]

@@ -115,12 +115,14 @@ def test_the_bounds_are_not_misuse() -> None:
     """The largest integers, the largest event and the deepest."""
     assert canonical([2**53 - 1, -(2**53) + 1]) == b"[9007199254740991,-9007199254740991]"
     assert len(canonical("x" * (EVENT_BYTES_MAX - 2))) == EVENT_BYTES_MAX
-    deep: Any = 0
-    for _ in range(DEPTH_MAX):
-        deep = [deep]
-    assert canonical(deep).startswith(b"[[[")
-    with pytest.raises(Misuse, match="deep"):
-        canonical([deep])
+    leaves: list[Any] = [0, "", []]
+    for leaf in leaves:
+        deep = leaf
+        for _ in range(DEPTH_MAX - (leaf == [])):
+            deep = [deep]
+        assert canonical(deep).startswith(b"[[[")
+        with pytest.raises(Misuse, match="deep"):
+            canonical([deep])
 
 
 def test_without_the_extra_the_error_says_what_to_install() -> None:

@@ -25,10 +25,10 @@ def test_a_file_holds_the_records_as_they_are_stored(client: redis.Redis, tmp_pa
     """Each after its length; files put together are a file."""
     records = begun(client, CHAIN, 10)
     with AuditChain(client, "orders") as chain:
-        first = chain.export(tmp_path / "1", upto=4)
+        first = chain.export(tmp_path / "1", upto_seq=4)
         assert first == Exported(0, 4, records[3].hash.hex())
         assert chain.seal(first, keep=1) == 4
-        second = chain.export(tmp_path / "2", upto=7)
+        second = chain.export(tmp_path / "2", upto_seq=7)
         assert second == Exported(4, 7, records[6].hash.hex())
     (tmp_path / "both").write_bytes((tmp_path / "1").read_bytes() + (tmp_path / "2").read_bytes())
     assert [parsed(text) for text in records_of((tmp_path / "both").read_bytes())] == records[:7]
@@ -56,7 +56,7 @@ def test_nothing_to_export_is_no_file(client: redis.Redis, tmp_path: Path) -> No
         assert chain.export(tmp_path / "1") == Exported(0, 0, "")
         begun(client, CHAIN, 10, 4)
         assert chain.export(tmp_path / "1") == Exported(4, 4, "")
-        assert chain.export(tmp_path / "1", upto=3) == Exported(4, 4, "")
+        assert chain.export(tmp_path / "1", upto_seq=3) == Exported(4, 4, "")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -66,10 +66,10 @@ def test_a_chain_that_breaks_is_not_exported(client: redis.Redis, tmp_path: Path
     client.lset(CHAIN.keys[0], 3, "x")
     with AuditChain(client, "orders") as chain:
         with pytest.raises(ChainBroken, match="breaks at 3: modified"):
-            chain.export(tmp_path / "1", upto=6)
+            chain.export(tmp_path / "1", upto_seq=6)
         plant(client, CHAIN, [stored(record) for record in records[:3]], head_text(records))
         with pytest.raises(ChainBroken, match="record 3 is missing"):
-            chain.export(tmp_path / "1", upto=6)
+            chain.export(tmp_path / "1", upto_seq=6)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -155,12 +155,12 @@ def test_tasks_export_too(server: Engine, server_client: redis.Redis, tmp_path: 
     async def play() -> None:
         client = server.async_client()
         async with AsyncAuditChain(client, "orders") as chain:
-            exported = await chain.export(tmp_path / "1", upto=4)
+            exported = await chain.export(tmp_path / "1", upto_seq=4)
             assert await chain.seal(exported, keep=1) == 4
             assert (await chain.verify(segments=[tmp_path / "1"])).first_seq == 0
             server_client.lset(CHAIN.keys[0], 0, "x")
             with pytest.raises(ChainBroken):
-                await chain.export(tmp_path / "2", upto=6)
+                await chain.export(tmp_path / "2", upto_seq=6)
         await client.aclose()
 
     asyncio.run(play())

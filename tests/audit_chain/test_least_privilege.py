@@ -73,10 +73,10 @@ def use(chain: Any, task: str, path: Path) -> None:
         chain.load()
     elif task == READ:
         assert chain.verify(chain.checkpoint()).integrity is Integrity.VERIFIED
-        chain.export(path / "segment", upto=4)
+        chain.export(path / "segment", upto_seq=4)
         chain.load()
     else:
-        chain.seal(chain.export(path / "segment", upto=4), keep=1)
+        chain.seal(chain.export(path / "segment", upto_seq=4), keep=1)
         chain.load()
 
 
@@ -106,7 +106,7 @@ def prepare(engine: Engine) -> None:
     """A chain of ten records, whose ids are known."""
     with engine.client() as admin:
         for record in begun(admin, CHAIN, 10):
-            admin.hset(CHAIN.keys[2], record.append_id, record.seq)  # type: ignore[arg-type]
+            admin.hset(CHAIN.keys[2], items=[record.append_id, record.seq])
     engine.flush_scripts()
 
 

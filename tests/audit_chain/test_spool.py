@@ -158,9 +158,9 @@ def test_a_store_that_is_away_ends_a_drain(engine: Engine, chain: Chain, opened:
 def test_a_batch_is_kept_each_by_itself(engine: Engine, client: redis.Redis, opened: Opener) -> None:
     """Whether it was appended or not, and whoever came since."""
     chain = impatient("batch")
-    other = other_writer(engine, chain)
     for fate, between in product((LOST, REFUSED), (False, True)):
         client.delete(*chain.keys)
+        other = other_writer(engine, chain)
         spool = opened(chain, f"{fate.name}-{between}")
         items = tuple(Item(bytes([number]) * 16, b"%d" % number) for number in range(4))
         driver = LongDriver(engine)

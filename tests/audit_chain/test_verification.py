@@ -191,7 +191,7 @@ def test_a_sealed_chain_is_consistent_from_its_base(client: redis.Redis) -> None
     """An anchor of what was sealed cannot be compared, and the verdict says so."""
     begun(client, CHAIN, SIZE, 3)
     verdict = judged(client)
-    assert (verdict.integrity, verdict.first_seq, verdict.next_seq, verdict.compared) == (Integrity.CONSISTENT, 3, SIZE, False)
+    assert (verdict.integrity, verdict.first_seq, verdict.next_seq, verdict.compared) == (Integrity.CONSISTENT, 3, SIZE, None)
     below = judged(client, checkpoint(2))
     assert (below.integrity, below.compared) == (Integrity.CONSISTENT, False)
     assert judged(client, checkpoint(4)).integrity is Integrity.VERIFIED

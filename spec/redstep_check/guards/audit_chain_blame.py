@@ -21,10 +21,11 @@ def blamed(mismatch: Mismatch, transition: Transition) -> str:
     """
     The rule that is broken by a reply.
 
-    A wrong place is a second record if a reply was lost; an unknown outcome that is called definite is more than a budget
-    that was not kept; and what only an anchor tells is the anchor's rule.
+    A wrong place is a second record if a reply was lost; to call definite what is unknown, or the other way round, is more
+    than a budget that was not kept; and what only an anchor tells is the anchor's rule.
     """
-    if (mismatch.what, mismatch.expected, mismatch.actual) == ("outcome", "unknown", "not appended"):
+    outcomes = {mismatch.expected, mismatch.actual} if mismatch.what == "outcome" else set()
+    if outcomes == {"unknown", "not appended"} and getattr(transition.reply, "cause", "") == "unavailable":
         return "CM-9"
     if mismatch.what == "seqs" and Fate.REPLY_LOST in transition.fates:
         return "AC-4"

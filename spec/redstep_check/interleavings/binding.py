@@ -247,6 +247,11 @@ class Sequential(ABC):
         """One step of the specification; what only reads is none."""
         return (state, Glanced()) if isinstance(call, Glance) else self.step(state, call)
 
+    def decided_of(self, reply: Any) -> frozenset[str]:
+        """The fields of a reply of which the most specific rule of the decision is to blame."""
+        del reply
+        return self.decided
+
     def normal(self, state: Any, now_ms: int) -> Any:
         """What of a state can still make a difference."""
         del now_ms

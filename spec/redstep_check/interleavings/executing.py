@@ -47,7 +47,7 @@ class Live:
         raw = self.target.execute(request, now_ms)
         after, reply = self.sequential.stepped(state, call)
         answer = Answered({}) if isinstance(call, Glance) else self.target.read(call, raw)
-        compare(Replied(reply), answer, ("CM-6",) if flushed else (), self.sequential.decided)
+        compare(Replied(reply), answer, ("CM-6",) if flushed else (), self.sequential.decided_of(reply))
         self._compare_stored(state, call, reply, after)
         return Executed(call, raw, answer, reply, state, after)
 

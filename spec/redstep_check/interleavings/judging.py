@@ -1,13 +1,14 @@
 """Judging: what an operation may tell its caller, given what it asked and heard."""
 
 from redstep_check.binding import Answer
-from redstep_check.interleavings.binding import Course, Heard, Interrupted, was_cancelled
+from redstep_check.interleavings.binding import Course, Heard, Interrupted, requests, was_cancelled
 from redstep_check.lockstep import Mismatch, compare
 from redstep_spec.delivery import Failed, Outcome, Replied, Unknown
 
 
 def heard(course: Course) -> Outcome[object]:
     """What is known in the end of a call that was attempted so often: CM-9, definite only if none was executed."""
+    course = tuple(requests(course))
     last = course[-1]
     if last.heard in (Heard.REPLY, Heard.OVERTAKEN):
         return Replied(last.replies[-1])

@@ -2,9 +2,11 @@
 
 from functools import partial
 
-from redstep_check.interleavings.sequential import idempotency, rate_limiter
+from redstep_check.interleavings.sequential import circuit_breaker, idempotency, rate_limiter
 from redstep_check.interleavings.subjects import Subject
+from redstep_check.targets.interleaved.circuit_breaker import InterleavedCircuitBreaker
 from redstep_check.targets.interleaved.idempotency import InterleavedIdempotency
+from redstep_check.targets.interleaved.planted.circuit_breaker import BUGS as CIRCUIT_BREAKER_BUGS
 from redstep_check.targets.interleaved.planted.idempotency import BUGS as IDEMPOTENCY_BUGS
 from redstep_check.targets.interleaved.planted.rate_limiter import BUGS as RATE_LIMITER_BUGS
 from redstep_check.targets.interleaved.rate_limiter import InterleavedRateLimiter
@@ -25,4 +27,12 @@ IDEMPOTENCY = Subject(
     operations=(idempotency.Run,),
 )
 
-SUBJECTS = {each.name: each for each in (RATE_LIMITER, IDEMPOTENCY)}
+CIRCUIT_BREAKER = Subject(
+    name="circuit-breaker",
+    sequential=circuit_breaker.Sequential(),
+    variants={"shared": InterleavedCircuitBreaker},
+    bugs=CIRCUIT_BREAKER_BUGS,
+    operations=(circuit_breaker.Call, circuit_breaker.Intervene, circuit_breaker.Look),
+)
+
+SUBJECTS = {each.name: each for each in (RATE_LIMITER, CIRCUIT_BREAKER, IDEMPOTENCY)}

@@ -28,7 +28,9 @@ class Bug:
     variant: str
     make: Callable[[Engine], Concurrent]
     faults: int = 1
-    """How many faults it takes to show it."""
+    """How many faults it takes to show it, in a small world."""
+    clients: int = 2
+    ticks: int = 1
 
 
 @frozen(kw_only=True)

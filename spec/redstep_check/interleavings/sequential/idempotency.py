@@ -138,10 +138,10 @@ class Sequential(Base):
     def _interrupted(self, course: Course, holding: spec.Claimed | None) -> None:
         if not was_cancelled(course):
             raise Mismatch("CM-10", "the answer", "no interruption", "interrupted")
-        has_worked = any(each.call == Pauses("work") for each in course)
+        has_begun = any(each.call == Pauses("work") or isinstance(each.call, spec.Renew) for each in course)
         releases = [each for each in requests(course) if isinstance(each.call, spec.Release)]
         in_vain = any(each.heard is not Heard.REPLY for each in releases)
-        if holding is not None and not has_worked and not in_vain:
+        if holding is not None and not has_begun and not in_vain:
             raise Mismatch("CM-10", "what a cancelled caller leaves", "nothing that others wait for", holding)
 
     def tell(self, operation: Run) -> str:

@@ -92,7 +92,11 @@ FAULTS = (
         "local saved\nredis.call('PEXPIRE', KEYS[1], 86400000 + now)\n",
     ),
     _script(
-        "jitter drawn again by a refusal", "CB-3", "acquire", "  if until_ms > latest_ms then", "  if state == 'open' then"
+        "jitter drawn again by a refusal",
+        "CB-3",
+        "acquire",
+        "  if until_ms > latest_ms then",
+        "  if until_ms > latest_ms or state == 'open' then",
     ),
     _script("deadlines never brought near", "CB-13", "acquire", "  if until_ms > latest_ms then", "  if until_ms < 0 then"),
     _script("one probe too many", "CB-5", "acquire", "successes + #probes < success", "successes + #probes <= success"),

@@ -79,7 +79,10 @@ BUGS = (
         if error.definite:
             raise
         token = yield from draw_token()
-        reply = yield CallScript(script=CLAIM, keys=(key,), args=(NOW, token, *args[2:]), idempotent=True, finishes=True)
+        try:
+            reply = yield CallScript(script=CLAIM, keys=(key,), args=(NOW, token, *args[2:]), idempotent=True, finishes=True)
+        except Unavailable as again:
+            raise Unavailable(again.problem, definite=False) from again
     verdict, fence, lease_until_ms, retry""",
     ),
     _faulty(

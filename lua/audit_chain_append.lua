@@ -68,8 +68,13 @@ if not extends then
 
   local function hex(text) return (string.gsub(text, '.', function(one) return string.format('%02x', byte(one)) end)) end
   local function is_hash(text) return #text == 64 and not string.find(text, '[^0-9a-f]') end
-  local function previous_of(one) return sub(one, at + 9, at + 40) end
-  local function hash_of(one) return sub(one, at + 57, at + 88) end
+  -- By the length that a record states itself: what is stored in between may be another chain's.
+  local function part(one, first, last)
+    local high, low = byte(one, 2, 3)
+    return low and sub(one, 3 + high * 256 + low + first, 3 + high * 256 + low + last) or ''
+  end
+  local function previous_of(one) return part(one, 9, 40) end
+  local function hash_of(one) return part(one, 57, 88) end
 
   if at < 4 or byte(opening, 1) ~= 1 or byte(opening, 2) * 256 + byte(opening, 3) ~= at - 3 then return refuse('opening') end
   if not is_hash(ARGV[2]) then return refuse('genesis') end

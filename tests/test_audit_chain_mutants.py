@@ -50,10 +50,15 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
     # name: rule, module, what stands there, what is put in its place
     "mismatch answered as appended": (
         *("AC-3", STORE, "return chain, HashMismatch(continues=continues, **chain.told(call.name))"),
-        "told = {'seq': last.seq, 'hash': last.hash} if continues else {'continues': False}\n"
-        "    return chain, (Appended if continues else HashMismatch)(**told, **chain.told(call.name))",
+        "told = Appended(seq=last.seq, hash=last.hash, **chain.told(call.name))\n"
+        + "    return chain, told if continues else HashMismatch(continues=False, **chain.told(call.name))",
     ),
-    "previous hash not compared": ("AC-3", STORE, "(first.seq, first.previous) == (end.seq, end.hash)", "first.seq == end.seq"),
+    "previous hash not compared": (
+        "AC-3 AC-11",
+        STORE,
+        "(first.seq, first.previous) == (end.seq, end.hash)",
+        "first.seq == end.seq",
+    ),
     "seq not compared": ("AC-3", STORE, "(first.seq, first.previous) == (end.seq, end.hash)", "first.previous == end.hash"),
     "head not moved": ("AC-3", STORE, "after = Chain(head, chain.records", "after = Chain(chain.head or head, chain.records"),
     "next seq off by one": ("AC-3", STORE, "head = Head(next_seq=end.seq,", "head = Head(next_seq=end.seq + 1,"),
@@ -171,7 +176,10 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         "case store.HashMismatch(continues=False):",
         "case store.HashMismatch(continues=None):",
     ),
-    "batch linked to one end": ("AC-3", STORE, "        end = end_after(records[-1])\n    return", "    return"),
+    "batch linked to one end": (
+        *("AC-7", WRITER, "records=store.linked(known, call.name, pairs))\n\n\n"),
+        "records=tuple(store.linked(known, call.name, (pair,))[0] for pair in pairs))\n\n\n",
+    ),
     "names sorted by code points": ("AC-1", JSON, 'sorted(names, key=lambda name: name.encode("utf-16-be"))', "sorted(names)"),
     "integers up to 2^53": ("AC-1", JSON, "INTEGER_MAX = 2**53 - 1", "INTEGER_MAX = 2**53"),
     "duplicate names": ("AC-1", JSON, "if len(value) < len(members):", "if False:"),
@@ -313,7 +321,8 @@ def test_a_mistake_is_caught_under_its_rule(load: Load, name: str) -> None:
     assert result.verdict is Verdict.BROKEN
     assert result.mismatch is not None
     story = [f"{tell(each.move)}: {tell_answer(each.expected)} | {tell_answer(each.answer)}" for each in result.mismatch.story]
-    assert (result.mismatch.rule, len(story) <= SHORT) == (rule, True), "\n".join([str(result.mismatch), *story])
+    assert result.mismatch.rule in rule.split(), "\n".join([str(result.mismatch), *story])
+    assert len(story) <= SHORT, "\n".join([str(result.mismatch), *story])
 
 
 def test_the_model_agrees_with_itself() -> None:

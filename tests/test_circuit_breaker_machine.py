@@ -140,7 +140,7 @@ def successes_leave_room(state: State, call: Call) -> tuple[State, Call]:
 def a_failure_while_open_extends_it(state: State, call: Call, after: State) -> State:
     """A late failure begins the wait anew."""
     if isinstance(state, Open) and isinstance(call, Report) and call.outcome is Outcome.FAILURE:
-        return Open(state.epoch, call.now_ms + call.open_ms)
+        return Open(state.epoch, max(state.open_until_ms, call.now_ms + call.open_ms))
     return after
 
 

@@ -183,7 +183,7 @@ class Told:
 
     next_seq: Annotated[int, "AC-3"]
     base_seq: Annotated[int, "AC-12"]
-    head_hash: Annotated[bytes, "AC-3"]
+    head_hash: Annotated[bytes, "AC-2"]
     """The hash of the newest record; of none, the genesis hash."""
 
 

@@ -234,9 +234,8 @@ def _overtaken(chain: Chain, name: str, rival: Entry) -> Chain:
 
 def _placed(course: Course, call: Write, reply: store.Appended | store.Already) -> Placed:
     fates = {attempt.fate for attempt in course.attempts}
-    was_sealed = any(isinstance(attempt.reply, store.Sealed) for attempt in course.attempts)
     tests = {
-        "AC-4": was_sealed or isinstance(reply, store.Already),
+        "AC-4": _was_sealed(course) or isinstance(reply, store.Already),
         "CM-4": Fate.REPLY_LOST in fates,
         "CM-6": Fate.FLUSHED in fates,
         "AC-5": course.conflicts > 0,
@@ -252,7 +251,14 @@ def _placed(course: Course, call: Write, reply: store.Appended | store.Already) 
 def _failed(course: Course, call: Write, cause: str, because: tuple[str, ...] = ()) -> Course:
     kind = AppendUnknown if course.is_ambiguous else NotAppended
     events = tuple(canonical_text(entry.event) for entry in call.entries)
-    return evolve(course, outcome=kind(cause=cause, events=events, because=because or RULES_OF_CAUSES[cause]))
+    because = because or RULES_OF_CAUSES[cause]
+    if cause == "unavailable" and course.conflicts:
+        because = ("AC-4" if _was_sealed(course) else "AC-3", *because)
+    return evolve(course, outcome=kind(cause=cause, events=events, because=because))
+
+
+def _was_sealed(course: Course) -> bool:
+    return any(isinstance(attempt.reply, store.Sealed) for attempt in course.attempts)
 
 
 def misuse(call: Write) -> Misuse | None:

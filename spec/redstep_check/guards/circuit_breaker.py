@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
-from attrs import frozen
+from attrs import evolve, frozen
 
 from redstep_check.binding import Answered, Broke, Misused, Target, Unreadable
 from redstep_check.lockstep import ImpossibleStory, Mismatch, Session, SpecificationBroken, Told, compare, rules_of
@@ -261,10 +261,20 @@ def blame(transition: Transition, stored: spec.State | None = None) -> str:
         by_hand = isinstance(transition.call, spec.ForceOpen) and stored.epoch == after.epoch
         if by_hand or stored.open_until_ms > before.open_until_ms:
             return "CB-9"
+    if (
+        isinstance(after, spec.Open)
+        and not isinstance(before, spec.Open)
+        and stored == evolve(after, open_until_ms=_until(stored))
+    ):
+        return "CB-3"
     if stored is None or first in NARROW or type(stored) is not type(after) or after == before:
         return first
     fields = rules_of(after)
     return next((rule for name, rule in fields.items() if getattr(stored, name) != getattr(after, name)), first)
+
+
+def _until(state: spec.State | None) -> int:
+    return state.open_until_ms if isinstance(state, spec.Open) else 0
 
 
 # ---------------------------------------------------------------------------------------------- telling

@@ -19,7 +19,7 @@ import attrs
 from attrs import evolve, frozen
 
 from redstep_check.binding import Answer, Answered, Broke, Misused, Stored, Target, Unreadable
-from redstep_check.lockstep import ImpossibleStory, Mismatch, Session, SpecificationBroken, Told, compare
+from redstep_check.lockstep import ImpossibleStory, Mismatch, Session, Told, compare
 from redstep_spec import idempotency as spec
 from redstep_spec.arguments import Misuse
 from redstep_spec.delivery import Failed, Fate, Outcome, Replied, Unknown, deliver, rules_met
@@ -121,24 +121,14 @@ class IdempotencySession(Session[Move]):
             alike=spec.misuse(call) is None and joined(call.scope) in map(joined, others),
         )
         tested = fate_rules(transition)
-        self._observe(transition, tested)
+        because = () if transition.reply is None else (*transition.reply.because, "CM-2", "CM-8")
+        self.observe(PROPERTIES, transition, (*tested, *because, *(("ID-9",) if transition.alike else ())))
         self._compare_answer(transition, answer, tested, others)
         if not isinstance(transition.reply, Misuse):
             self.states[call.scope] = after
         self._note_written(transition, started_s, ended_s)
         if "stored" in self.target.features and call.scope in self.states:
-            self._compare_stored(transition)
-
-    def _observe(self, transition: Transition, tested: tuple[str, ...]) -> None:
-        for always in PROPERTIES.always:
-            if not always.holds(transition):
-                raise SpecificationBroken(f"{always.rule} {always.name}: {always.sentence}\n{transition}")
-        self.reached |= {each.name for each in PROPERTIES.sometimes if each.name not in self.reached and each.holds(transition)}
-        self.fired.update(tested)
-        if transition.reply is not None:
-            self.fired.update((*transition.reply.because, "CM-2", "CM-8"))
-        if transition.alike:
-            self.fired["ID-9"] += 1
+            self._compare_stored(transition, others)
 
     def _compare_answer(
         self, transition: Transition, answer: Answer, tested: tuple[str, ...], others: list[spec.Scope]
@@ -160,7 +150,7 @@ class IdempotencySession(Session[Move]):
         elif isinstance(spec.step(transition.before, call)[1], spec.Renewed):  # the same may be written anew, or not at all
             self._written[scope] = (*self._written[scope][:1], new)
 
-    def _compare_stored(self, transition: Transition) -> None:
+    def _compare_stored(self, transition: Transition, others: list[spec.Scope]) -> None:
         scope = transition.call.scope
         self.fired["CM-3"] += 1
         read_s = time.monotonic()
@@ -176,16 +166,17 @@ class IdempotencySession(Session[Move]):
         if self._raw.setdefault(scope, stored.raw) != stored.raw:
             raise Mismatch(blame(transition), "what is stored, byte for byte", self._raw[scope], stored.raw)
         if state != spec.INITIAL:
-            self._compare_ttl(scope, stored, read_s)
+            self._compare_ttl(scope, stored, read_s, "ID-9" if others else "CM-3")
 
-    def _compare_ttl(self, scope: spec.Scope, stored: Stored, read_s: float) -> None:
+    def _compare_ttl(self, scope: spec.Scope, stored: Stored, read_s: float, rule: str) -> None:
+        """A TTL that is wrong only where there are other scopes is one that they wrote."""
         written = self._written[scope]
         if stored.ttl_ms is None:
             raise Mismatch("CM-3", "the TTL", f"{written[-1].ttl_ms} ms", "none")
         bounds = [each.bounds_ms(read_s) for each in written]
         if not any(least_ms <= stored.ttl_ms <= most_ms for least_ms, most_ms in bounds):
             expected_ms = " or ".join(f"{least_ms:.0f} to {most_ms:.0f} ms" for least_ms, most_ms in bounds)
-            raise Mismatch("CM-3", "the TTL", expected_ms, f"{stored.ttl_ms} ms")
+            raise Mismatch(rule, "the TTL", expected_ms, f"{stored.ttl_ms} ms")
 
 
 def expected(state: spec.State, call: spec.Call, fates: tuple[Fate, ...]) -> tuple[spec.State, Outcome[spec.Reply]]:

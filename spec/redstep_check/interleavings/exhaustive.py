@@ -7,7 +7,8 @@ needs to be remembered for a later verdict; what must be is in the ledger, and s
 
 What a client does within its own process commutes with all that others do. So it does that at once, instead of at every moment
 there is (a persistent set, in the terms of Godefroid's *Partial-Order Methods*, 1996); a held reply is held only to be lost to
-a cancellation or a crash. Time goes on by a millisecond, or to the next instant that matters, a bounded number of times.
+a cancellation or a crash. Time goes on by a millisecond, or to the next instant that matters, a bounded number of times; as long
+as nothing is going to end, it makes no difference.
 """
 
 import time
@@ -192,7 +193,7 @@ class World:
     def _instants_ms(self, situation: Situation) -> set[int]:
         now_ms = situation.now_ms
         ahead = [each for each in self.sequential.instants_ms(situation.state) if each > now_ms]
-        return {now_ms + 1, *([min(ahead)] if ahead else [])}
+        return {now_ms + 1, min(ahead)} if ahead else set()
 
     def _moves(self, node: Node) -> Iterator[tuple[Move, int]]:
         """The moves of a situation, and how many faults each costs."""

@@ -63,6 +63,14 @@ class InterleavingMachine(RuleBasedStateMachine):
         """The request is executed, and the client will hear later."""
         self._go(which, Fate.HELD)
 
+    @precondition(lambda self: bool(self._idle()))
+    @rule(client=small, operation=small)
+    def an_operation_runs_alone(self, client: int, operation: int) -> None:
+        """From its beginning to its end, amid others that stand still."""
+        number = self._begin(client, operation)
+        while number in self.session.waiting:
+            self.session.play(Goes(number, Fate.DELIVERED, self.now_ms))
+
     # ------------------------------------------------------------------------------------------ faults
 
     @precondition(lambda self: bool(self.session.waiting))
@@ -78,6 +86,19 @@ class InterleavingMachine(RuleBasedStateMachine):
         client = self._waiting(which)
         self._go(which, Fate.HELD)
         self._fault(self.session.waiting.index(client), fate)
+
+    @precondition(lambda self: bool(self._idle()))
+    @rule(operation=small, times=st.integers(0, 3), fate=small, held=st.booleans())
+    def an_operation_runs_into_a_fault(self, operation: int, times: int, fate: int, held: bool) -> None:
+        """After so many steps; and then it has time."""
+        number = self._begin(0, operation)
+        for _ in range(times):
+            if number in self.session.waiting:
+                self.session.play(Goes(number, Fate.DELIVERED, self.now_ms))
+        if number in self.session.waiting:
+            if held:
+                self._go(self.session.waiting.index(number), Fate.HELD)
+            self._fault(self.session.waiting.index(number), fate)
 
     @precondition(lambda self: bool(self.session.situation.adrift))
     @rule(which=small)
@@ -112,9 +133,11 @@ class InterleavingMachine(RuleBasedStateMachine):
     def _idle(self) -> list[int]:
         return [each.number for each in self.session.situation.clients if each.is_idle]
 
-    def _begin(self, client: int, operation: int) -> None:
+    def _begin(self, client: int, operation: int) -> int:
         idle = self._idle()
-        self.session.play(Begins(idle[client % len(idle)], self.menu[operation % len(self.menu)], self.now_ms))
+        number = idle[client % len(idle)]
+        self.session.play(Begins(number, self.menu[operation % len(self.menu)], self.now_ms))
+        return number
 
     def _waiting(self, which: int) -> int:
         return self.session.waiting[which % len(self.session.waiting)]

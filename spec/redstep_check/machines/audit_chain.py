@@ -220,14 +220,20 @@ class AuditChainMachine(RuleBasedStateMachine):
     # ------------------------------------------------------------------------------------------ misuse
 
     @precondition(lambda self: "misuse" in self.can)
-    @rule(data=st.data(), event=st.sampled_from(BAD_EVENTS), mode=modes)
-    def append_the_impossible(self, data: st.DataObject, event: str, mode: Mode) -> None:
-        empty = "batch" in self.can and data.draw(st.sampled_from((False, False, True)))
-        mode = Mode.BATCH if empty else self._mode(mode)
-        names = data.draw(st.sampled_from(("a", "a", "a", *BAD_NAMES)))
-        entries = self._entries(EVENTS[0], event)[0 if mode is Mode.BATCH else 1 :]
-        as_text = event not in BAD_VALUES or data.draw(st.booleans())
-        self._play(Wrote("w1", Write(name=names, entries=() if empty else entries, mode=mode), (), as_text))
+    @rule(bad=st.lists(st.sampled_from(BAD_EVENTS), min_size=2, max_size=5, unique=True), as_text=st.booleans(), mode=modes)
+    def append_what_has_no_canonical_form(self, bad: list[str], as_text: bool, mode: Mode) -> None:
+        mode = self._mode(mode)
+        for event in bad:
+            entries = self._entries(EVENTS[0], event)[0 if mode is Mode.BATCH else 1 :]
+            self._play(Wrote("w1", Write(name="a", entries=entries, mode=mode), (), as_text or event not in BAD_VALUES))
+
+    @precondition(lambda self: "misuse" in self.can)
+    @rule(name=st.sampled_from(("a", "a", "a", *BAD_NAMES)), mode=st.sampled_from(Mode))
+    def append_the_impossible(self, name: str, mode: Mode) -> None:
+        """To what is no chain; or nothing."""
+        mode = self._mode(mode)
+        if mode is Mode.BATCH or name != "a":
+            self._play(Wrote("w1", Write(name=name, entries=() if name == "a" else self._entries(EVENTS[0]), mode=mode)))
 
     @precondition(lambda self: "misuse" in self.can)
     @rule(data=st.data(), number=st.sampled_from(BAD_NUMBERS), name=st.sampled_from(BAD_NAMES))

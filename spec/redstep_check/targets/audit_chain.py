@@ -34,7 +34,8 @@ from redstep_spec.audit_chain_writer import Entry, Write
 from redstep_spec.delivery import Fate
 
 MIXED = "mixed"
-"""Writers of all modes on one chain."""
+MODES_OF = {CAS: {CAS}, BATCH: {BATCH}, SERVER_ORDER: {SERVER_ORDER, CAS}, MIXED: {*MODES}}
+"""The modes of the writers that share a chain: nothing conflicts unless somebody links for himself."""
 FEATURES = frozenset({"several_writers", "seal", "read", "verify", "misuse", "stored"})
 CAUSES: dict[type[BaseException], str] = {
     Unavailable: "unavailable",
@@ -88,11 +89,10 @@ class ShippedAuditChain(AuditChainTarget):
 
     def __init__(self, engine: Engine, mode: str) -> None:
         self.engine = engine
-        self.mode = mode
-        self.features = FEATURES | (set(MODES) if mode == MIXED else {mode})
+        self.features = FEATURES | MODES_OF[mode]
         self.client = engine.client()
         self.prefix = engine.prefix
-        if mode in (SERVER_ORDER, MIXED) and not self.client.eval("return bit and 1 or 0", 0):
+        if SERVER_ORDER in self.features and not self.client.eval("return bit and 1 or 0", 0):
             self.client.close()
             raise Unsupported(f"the Lua of {engine.name} lacks `bit`, with which `{SERVER_ORDER}` hashes")
 
@@ -305,7 +305,7 @@ class ClientTarget(ShippedAuditChain):
     def begin(self) -> None:
         """Start anew under another prefix, with writers who know nothing."""
         super().begin()
-        self.chains: dict[tuple[str, str], Any] = {}
+        self.chains: dict[tuple[str, str, str], Any] = {}
 
     def call(self, call: Asking, fates: Sequence[Fate]) -> Answer:
         """Make one call."""
@@ -317,19 +317,19 @@ class ClientTarget(ShippedAuditChain):
         """Make one call, and tell what came of it."""
         match call:
             case Wrote(who, write):
-                return placed(self.written(self.chain(who, write.name), write, as_text=call.as_text))
+                return placed(self.written(self.chain(who, write.name, write.mode.value), write, as_text=call.as_text))
             case store.Read():
-                records = self.asked(self.chain("", call.name), "read", call.from_seq, call.count)
+                records = self.asked(self.chain("", call.name, CAS), "read", call.from_seq, call.count)
                 return {"records": tuple(map(stored_as, records))}
             case store.Seal():
-                chain = self.chain("", call.name)
+                chain = self.chain("", call.name, CAS)
                 return sealed(lambda: self.asked(chain, "seal", call.upto_seq, keep=call.keep))
             case verification.Verify():
                 anchor = call.anchor and audit_chain_protocols.Checkpoint(
                     call.anchor.name, call.anchor.size, call.anchor.hash.hex()
                 )
                 with files_of(call) as paths:
-                    return judged(self.asked(self.chain("", call.name), "verify", anchor, paths))
+                    return judged(self.asked(self.chain("", call.name, CAS), "verify", anchor, paths))
         raise TypeError(call)
 
     def written(self, chain: Any, write: Write, *, as_text: bool) -> Sequence[Any]:
@@ -341,17 +341,17 @@ class ClientTarget(ShippedAuditChain):
         found: Sequence[Any] = self.asked(chain, "append_all_json" if as_text else "append_all", events)
         return found
 
-    def chain(self, who: str, name: str) -> Any:
+    def chain(self, who: str, name: str, mode: str) -> Any:
         """A writer's client, which remembers what it was told."""
-        if (who, name) not in self.chains:
-            self.chains[who, name] = self.opened(
+        if (who, name, mode) not in self.chains:
+            self.chains[who, name, mode] = self.opened(
                 name=name,
-                mode=self.mode,
+                mode=mode,
                 prefix=self.prefix,
                 draw=lambda _least, _most: 0,
                 new_id=lambda: self.ids.popleft(),
             )
-        return self.chains[who, name]
+        return self.chains[who, name, mode]
 
     def back(self, error: Unavailable) -> None:
         """Once an attempt was refused, the store can be reached again."""
@@ -463,4 +463,4 @@ CLIENTS = {
     for mode in (CAS, BATCH, SERVER_ORDER)
     for client, target in (("protocol", ProtocolTarget), ("sync", SyncTarget), ("asyncio", AsyncTarget))
 } | {f"{MIXED}/protocol": partial(ProtocolTarget, mode=MIXED)}
-"""Every way into the shipped chain: a mode, and how it is driven; and writers of all modes on one chain."""
+"""Every way into the shipped chain: whose writers share it, and how they are driven."""

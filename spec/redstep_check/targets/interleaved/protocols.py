@@ -199,7 +199,15 @@ class ProtocolsOf(Concurrent):
 
     @abstractmethod
     def protocol(self, operation: Any, memory: Any) -> Protocol[Any]:
-        """The protocol of an operation."""
+        """The protocol of an operation, by a client of this memory."""
+
+    def recalled(self, memory: Any) -> Any:
+        """The memory of a client's process, as protocols take it."""
+        return memory
+
+    def remembered(self, memory: Any) -> Hashable:
+        """The same as a value."""
+        return memory  # type: ignore[no-any-return]
 
     def answer(self, result: Any) -> Answer:
         """What an operation returned, by the names of the specification's reply fields."""
@@ -212,7 +220,10 @@ class ProtocolsOf(Concurrent):
 
     def stand(self, client: int, begun: int, operation: Any, memory: Hashable, fed: Sequence[Fed]) -> Standing:
         """Run a fresh protocol as far as it comes."""
-        return stand(self.protocol(operation, memory), Process(f"{client}.{begun}"), fed, Reader(self.answer, self.error))
+        own = self.recalled(memory)
+        process, reader = Process(f"{client}.{begun}"), Reader(self.answer, self.error)
+        standing = stand(self.protocol(operation, own), process, fed, reader)
+        return attrs.evolve(standing, memory=self.remembered(own)) if isinstance(standing, Ends) else standing
 
     def begin(self) -> None:
         """Start anew with an empty store."""

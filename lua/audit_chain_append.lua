@@ -23,7 +23,8 @@
 local EVENTS_MOST = 1048576
 local sub, byte, call, pcall = string.sub, string.byte, redis.call, redis.pcall
 local opening, seq, previous, hash, base_hint = ARGV[1], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local count, record = tonumber(ARGV[7]), ARGV[8]
+local count, i = tonumber(ARGV[7]), 1
+local record = ARGV[1 * i + 7]
 if not count or count < 1 or count > 500 or #ARGV ~= 7 + 1 * count then return redis.error_reply('EARG count') end
 
 local at = #opening
@@ -79,7 +80,7 @@ if not extends then
   if at < 4 or byte(opening, 1) ~= 1 or byte(opening, 2) * 256 + byte(opening, 3) ~= at - 3 then return refuse('opening') end
   if not is_hash(ARGV[2]) then return refuse('genesis') end
   if not integer(base_hint) then return refuse('base_seq') end
-  local events = 0
+  local events, first_record = 0, record
   for i = 1, count do
     local one = ARGV[1 * i + 7]
     local its_seq = seq_of(one)
@@ -89,7 +90,7 @@ if not extends then
   end
   if events > EVENTS_MOST then return refuse('record') end
   if integer(seq) ~= first then return refuse('seq') end
-  if hex(previous_of(ARGV[8])) ~= previous then return refuse('previous') end
+  if hex(previous_of(first_record)) ~= previous then return refuse('previous') end
   if hex(hash_of(record)) ~= hash then return refuse('hash') end
 
   if type(head) == 'table' then return failed(head, head_key) end
@@ -111,7 +112,7 @@ if not extends then
     end
     local answer = first < base and 3 or 5
     local rival, known = stored_at(first), stored_at(first + count - 1)
-    if rival ~= '' and previous_of(rival) == previous_of(ARGV[8]) then answer = 4 end
+    if rival ~= '' and previous_of(rival) == previous_of(first_record) then answer = 4 end
     if known ~= '' and hash_of(known) == hash_of(record) then answer = 2 end
     return {answer, next_seq, base, end_hash}
   end

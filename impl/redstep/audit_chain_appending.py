@@ -161,7 +161,8 @@ def _settle_linked(chain: Chain, memory: Memory, appending: Appending, journal: 
     conflicts, pause_ms = 0, CONFLICT_PAUSE_MS
     while True:
         if not appending.records:
-            appending.link(chain, memory.head or (yield from _first_head(chain, patience)))
+            memory.head = memory.head or (yield from _first_head(chain, patience))
+            appending.link(chain, memory.head)
             if journal:
                 yield RunWork(partial(journal, appending))
         base_seq = memory.head.base_seq if memory.head else 0

@@ -1,8 +1,12 @@
 """
 `redstep explore`: every schedule of a small concurrent world, or every state of a small world of the specification.
 
-Exit codes are those of the other commands: 0 nothing differs, 1 a rule is broken, 2 misuse or no engine, 130 interrupted. A world
-that was cut is told as such, and is no failure.
+With `--schedules` they are drawn instead, in worlds that are too large to be exhausted; with `--planted` it is shown that bugs
+which only interleavings show are found both ways.
+
+Exit codes are those of the other commands: 0 nothing differs, 1 a rule is broken (or a planted bug was not found), 2 misuse or
+no engine, 3 drawn schedules did not reach what they are about, 130 interrupted. A world that was cut is told as such, and is no
+failure.
 """
 
 import json
@@ -22,12 +26,15 @@ from redstep_check import engines
 from redstep_check.binding import Unsupported
 from redstep_check.engines import EngineUnavailable, open_engine
 from redstep_check.exploration import Explored, explore
+from redstep_check.interleavings import drawing
+from redstep_check.interleavings.drawing import SCHEDULES
 from redstep_check.interleavings.exhaustive import Bounds, Found, World
 from redstep_check.interleavings.registry import SUBJECTS
 from redstep_check.interleavings.specifications import WORLDS
 from redstep_check.interleavings.subjects import Subject
 from redstep_check.interleavings.telling import timeline
 from redstep_check.lockstep import Mismatch
+from redstep_check.runs import Budget
 from redstep_spec.rules import RULES
 
 BROKEN, MISUSE, INTERRUPTED = 1, 2, 130
@@ -56,11 +63,20 @@ def engine_name(_context: object, _option: object, name: str) -> str:
 @click.option("--faults", type=click.IntRange(0, 4), default=1, show_default=True, help="How many faults hit, all together.")
 @click.option("--ticks", type=click.IntRange(0, 6), default=1, show_default=True, help="How often the store's clock goes on.")
 @click.option(
-    "--engine", "engine", default=engines.DEFAULT, show_default=True, metavar="NAME|URL", callback=engine_name, help="An engine."
+    "--engine",
+    "engine",
+    default=engines.DEFAULT,
+    show_default=True,
+    metavar="NAME|URL",
+    callback=engine_name,
+    help="An engine.",
 )
 @click.option("--variant", "variants", multiple=True, help="What of the implementation; may be repeated.  [default: all]")
 @click.option("--program", "programs", multiple=True, help="What the clients do; may be repeated.  [default: all]")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="When each world is cut.")
+@click.option("--schedules", type=click.IntRange(1), metavar="N", help="Draw so many schedules of three clients instead.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the schedules that are drawn.")
+@click.option("--planted", is_flag=True, help="Plant the known bugs, one after the other: each must be found.")
 @click.option("--spec", "only_spec", is_flag=True, help="Explore the specification's own small world, breadth first.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def explore_command(
@@ -73,6 +89,9 @@ def explore_command(
     variants: tuple[str, ...],
     programs: tuple[str, ...],
     seconds: float | None,
+    schedules: int | None,
+    seed: int,
+    planted: bool,
     only_spec: bool,
     as_json: bool,
 ) -> None:
@@ -81,8 +100,10 @@ def explore_command(
     Each execution of a script is compared with the specification, reply and stored state, and so is the end of each operation
     with what it asked and heard. Equal situations are merged.
 
-    Exit codes: 0 nothing differs, 1 a rule is broken, 2 misuse or no engine, 130 interrupted.
+    Exit codes: 0 nothing differs, 1 a rule is broken, 2 misuse or no engine, 3 vacuous, 130 interrupted.
     """
+    if only_spec + planted + bool(schedules and not planted) > 1:
+        raise click.UsageError("--spec, --planted and --schedules exclude one another.")
     if only_spec:
         _explore_specification(guard, as_json=as_json)
         return
@@ -91,14 +112,21 @@ def explore_command(
     bounds = Bounds(clients=clients, operations=operations, faults=faults, ticks=ticks, seconds=seconds)
     rows: list[tuple[str, Found | str]] = []
     try:
+        if planted or schedules:
+            sys.exit(
+                _draw(SUBJECTS[guard], engine, variants, Budget(examples=schedules or SCHEDULES, seed=seed), planted, as_json)
+            )
         _explore(SUBJECTS[guard], bounds, engine, (variants, programs), rows)
     except KeyboardInterrupt:
-        _tell(guard, engine, bounds, rows, as_json=as_json)
+        if rows:
+            _tell(guard, engine, bounds, rows, as_json=as_json)
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
     except EngineUnavailable as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(MISUSE)
+    if not rows:
+        raise click.UsageError(f"{guard} has no program {', '.join(programs)}.")
     _tell(guard, engine, bounds, rows, as_json=as_json)
     if any(isinstance(found, Found) and found.mismatch for _, found in rows):
         sys.exit(BROKEN)
@@ -137,6 +165,26 @@ def _explore(
                         found.mismatch = subject.shrunk(target, found.mismatch, bounds.clients) or found.mismatch
             finally:
                 target.close()
+
+
+def _draw(subject: Subject, engine_name: str, variants: tuple[str, ...], budget: Budget, planted: bool, as_json: bool) -> int:
+    """Draw schedules; return the exit code."""
+    with open_engine(engine_name) as engine, _progress() as progress:
+        bar = progress.add_task(subject.name, figures="")
+
+        def on_progress(what: str) -> None:
+            progress.update(bar, figures=what)
+
+        if planted:
+            bugs = [bug for bug in subject.bugs if not variants or bug.variant in variants]
+            told = [drawing.hunted(subject, bug, engine, budget, on_progress) for bug in bugs]
+        else:
+            told = [drawing.drawn(subject, each, engine, budget, on_progress) for each in variants or subject.variants]
+    if as_json:
+        click.echo(json.dumps({"format": "redstep-explore-drawn/1", "guard": subject.name, "runs": told}, indent=1))
+    else:
+        console().print(drawing.table(told))
+    return max((drawing.EXIT_CODES[each["verdict"]] for each in told), default=0)
 
 
 def _programs(subject: Subject, features: frozenset[str], chosen: tuple[str, ...]) -> list[str]:

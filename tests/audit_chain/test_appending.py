@@ -14,7 +14,7 @@ from redstep import audit_chain_appending as appending
 from redstep.audit_chain import SERVER_ORDER, Chain, Kind, seal
 from redstep.audit_chain_appending import Appended, Appending, GaveUp, Item, Memory
 from redstep.audit_chain_encoding import linked
-from redstep.audit_chain_errors import AppendFailed, AppendUnknown, Conflict, NotAppended, Sealed
+from redstep.audit_chain_errors import AppendFailed, AppendUnknown, Conflict, NotAppended, Regress, Sealed
 from redstep.errors import Corrupt, Misuse, ServiceOverloaded, Unavailable, UnexpectedReply
 from redstep.wishes import CallScript
 from redstep_check.engines import Engine
@@ -148,6 +148,23 @@ def test_conflicts_have_a_budget_of_their_own(engine: Engine, client: redis.Redi
     assert len(records_in(client, chain)) == 4
 
 
+def test_waits_do_not_grow_for_ever(engine: Engine) -> None:
+    """However often others come first, and however long the store is silent."""
+    chain = Chain(name="orders", conflict_retries=12, deadline_ms=10_000)
+    other = other_writer(engine, chain)
+    pauses: list[int] = []
+
+    def longest(_least: int, most: int) -> int:
+        pauses.append(most)
+        return most
+
+    write(LongDriver(engine, before=lambda number: number > 1 and other.append(), draw_integer=longest), chain)
+    assert max(pauses) == 256
+    pauses.clear()
+    write(LongDriver(engine, draw_integer=longest), chain, (Fate.DELIVERED, *[LOST] * 100))
+    assert max(pauses) == 512
+
+
 def test_lost_replies_use_up_no_retries_of_conflicts(engine: Engine) -> None:
     """Nor the other way round: a conflict, and then lost replies for as long as the deadline allows."""
     chain = Chain(name="orders", conflict_retries=1)
@@ -267,6 +284,32 @@ def test_a_new_writer_begins_at_a_chain_that_was_sealed(engine: Engine, client: 
     outcome, _ = write(LongDriver(engine), chain)
     assert isinstance(outcome, Appended)
     assert outcome.seq == 3
+
+
+# ---------------------------------------------------------------------------------------------- what was lost
+
+
+@pytest.mark.parametrize("left", range(3))
+@pytest.mark.parametrize("go_on", [False, True])
+def test_a_writer_that_sees_its_records_lost_stops(
+    engine: Engine, client: redis.Redis, chain: Chain, left: int, go_on: bool
+) -> None:
+    """A failover lost the tail, and perhaps others went on: nothing is linked on silently, now or later, in any mode."""
+    driver, memory = LongDriver(engine), Memory()
+    for _ in range(3):
+        write(driver, chain, memory=memory)
+    begun(client, chain, left) if left else client.delete(*chain.keys)
+    if go_on and chain.mode != SERVER_ORDER:
+        for _ in range(3):
+            other_writer(engine, chain).append(b"2")
+    before = raw(client, chain)
+    for fates in ((), (LOST,), ()):
+        outcome, _ = write(driver, chain, fates, memory)
+        assert isinstance(outcome, NotAppended)
+        assert isinstance(outcome.cause, Regress)
+        assert raw(client, chain) == before
+    outcome, _ = write(driver, chain)
+    assert isinstance(outcome, Appended), "a new writer goes on"
 
 
 # ---------------------------------------------------------------------------------------------- errors

@@ -103,6 +103,44 @@ def test_all_that_a_chain_does(make: Maker, server_client: redis.Redis, mode: st
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_records_are_read(make: Maker, mode: str) -> None:
+    """From a seq on, or from the base; up to so many; with the events as they were stored."""
+    chain = make(mode=mode)
+    assert chain.read() == ()
+    for number in range(8):
+        chain.append(number)
+    chain.seal(3, keep=1)
+    assert [(record.seq, record.event) for record in chain.read(5, 2)] == [(5, b"5"), (6, b"6")]
+    assert [record.seq for record in chain.read()] == [3, 4, 5, 6, 7]
+    assert chain.read(9) == ()
+    for argument, arguments in (("from_seq", (-1,)), ("count", (0, 0)), ("count", (0, 501))):
+        with pytest.raises(Misuse) as caught:
+            chain.read(*arguments)
+        assert caught.value.argument == argument
+
+
+def test_events_that_belong_together_go_in_together(make: Maker, proxy: FaultProxy, server_client: redis.Redis) -> None:
+    """All or none, in one call; and when they fail, the error tells of each."""
+    chain = make(proxy, mode=BATCH, deadline_ms=0)
+    assert [each.seq for each in chain.append_all([1, "two", None])] == [0, 1, 2]
+    assert [each.seq for each in chain.append_all_json(['{"b":1,"a":2}', b"7"])] == [3, 4]
+    proxy.arm((REFUSED,))
+    with pytest.raises(NotAppended) as caught:
+        chain.append_all(["x", "y"])
+    assert [each.event for each in caught.value.together] == [b'"x"', b'"y"']
+    proxy.restore()
+    events = [record.event for record in records_in(server_client, Chain(name="orders"))]
+    assert events == [b"1", b'"two"', b"null", b'{"a":2,"b":1}', b"7"]
+    for values in ([], [0] * 501, ["x" * 600_000] * 2):
+        with pytest.raises(Misuse) as misuse:
+            chain.append_all(values)
+        assert misuse.value.argument == "events"
+    with pytest.raises(Misuse):
+        make(mode=CAS).append_all([1, 2])
+    assert make(mode=CAS).append_all([1])[0].seq == 5
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("options", [{"decode_responses": True}, {"protocol": 3}, {"encoding": "utf-16"}, {"db": 3}], ids=str)
 def test_whatever_the_client_is_made_with(make: Maker, mode: str, options: dict[str, Any]) -> None:
     """Records are bytes, whatever the client's own replies are decoded to."""
@@ -277,6 +315,18 @@ def test_a_cancelled_task_is_told_of_in_the_log(
     assert kept == (mode != BATCH)
     assert after == [2, kept, 0]
     assert len(caplog.records) == kept
+
+
+def test_what_somebody_has_seen_to_is_taken_out_of_the_spool(make: Maker, proxy: FaultProxy, tmp_path: Path) -> None:
+    """By its append id; another is misuse."""
+    chain = make(proxy, spool=tmp_path / "spool")
+    proxy.arm((REFUSED,))
+    with pytest.raises(NotAppended) as caught:
+        chain.append(1)
+    with pytest.raises(Misuse, match="append_id"):
+        chain.discard(b"x" * 16)
+    chain.discard(caught.value.append_id)
+    assert chain.drain().left == 0
 
 
 def test_the_result_is_a_value(make: Maker) -> None:

@@ -18,8 +18,8 @@ from collections import defaultdict
 
 from attrs import frozen
 
-from redstep_check.binding import Answer, Answered, Target, Unreadable
-from redstep_check.guards.audit_chain_blame import blamed, compare_chains, suspect
+from redstep_check.binding import Answer, Target, Unreadable
+from redstep_check.guards.audit_chain_blame import DECISIONS, blamed, compare_chains, compare_decisions, suspect
 from redstep_check.guards.audit_chain_tampering import How, tampered
 from redstep_check.lockstep import ImpossibleStory, Mismatch, Session, SpecificationBroken, Told, compare, rules_of
 from redstep_spec import audit_chain as store
@@ -39,8 +39,6 @@ from redstep_spec.properties.audit_chain_writer_seen import PROPERTIES as WRITER
 
 NAME = "audit-chain"
 SOMETIMES = [*WRITER_SEEN.sometimes, *STORE_SEEN.sometimes, *VERIFICATION_SEEN.sometimes]
-DECISIONS = ("verdict", "outcome", "cause")
-"""The reply fields that say what was decided: they are compared first."""
 DECIDED = frozenset({*DECISIONS, "argument"})
 """The reply fields that every rule of a decision bears upon."""
 NOWHERE = bytes(32)
@@ -290,15 +288,11 @@ class AuditChainSession(Session[Move]):
         self.fired.update({*transition.reply.because, *rules_of(transition.reply).values(), "CM-8"})
 
     def _compare(self, transition: Transition, answer: Answer) -> None:
-        reply, values = transition.reply, answer.values if isinstance(answer, Answered) else {}
         try:
-            for name in DECISIONS:
-                expected = getattr(reply, name, None)
-                if expected is not None and values.get(name, expected) != expected:
-                    raise Mismatch(reply.because[0], name, expected, values[name])
-            compare(Replied(reply), answer, (), DECIDED)
+            compare_decisions(transition.reply, answer)
+            compare(Replied(transition.reply), answer, (), DECIDED)
         except Mismatch as mismatch:
-            if mismatch.what in ("seqs", "hash", "hashes", "head_hash", "next_seq") and "stored" in self.target.features:
+            if mismatch.what in ("hash", "hashes", "head_hash", "next_seq") and "stored" in self.target.features:
                 self._note(transition)
                 self._compare_stored(transition)
             raise Mismatch(blamed(mismatch, transition), mismatch.what, mismatch.expected, mismatch.actual) from mismatch

@@ -2,6 +2,7 @@
 
 from itertools import zip_longest
 
+from redstep_check.binding import Answer, Answered, Misused
 from redstep_check.lockstep import Mismatch, rules_of
 from redstep_spec import audit_chain as store
 from redstep_spec.arguments import Misuse
@@ -10,9 +11,11 @@ from redstep_spec.audit_chain_encoding import decoded
 from redstep_spec.audit_chain_verification import Finding
 from redstep_spec.audit_chain_writer import Mode
 from redstep_spec.delivery import Fate
-from redstep_spec.properties.audit_chain import Transition
+from redstep_spec.properties.audit_chain import Reply, Transition
 
 BY_ANCHOR = {Finding.VERIFIED, Finding.TRUNCATED, Finding.DIVERGED}
+DECISIONS = ("verdict", "outcome", "cause")
+"""The reply fields that say what was decided."""
 FIELDS = ("chain_id", "seq", "previous", "append_id", "event", "hash")
 """Of a record, in the order in which one that is wrong explains the next."""
 
@@ -21,17 +24,29 @@ def blamed(mismatch: Mismatch, transition: Transition) -> str:
     """
     The rule that is broken by a reply.
 
-    A wrong place is a second record if a reply was lost; to call definite what is unknown, or the other way round, is more
+    A wrong place is a second record if an earlier attempt may have been executed; to call records nonsense that link as they
+    should is to hash otherwise; to call definite what is unknown, or the other way round, is more
     than a budget that was not kept; and what only an anchor tells is the anchor's rule.
     """
     outcomes = {mismatch.expected, mismatch.actual} if mismatch.what == "outcome" else set()
     if outcomes == {"unknown", "not appended"} and getattr(transition.reply, "cause", "") == "unavailable":
         return "CM-9"
-    if mismatch.what == "seqs" and Fate.REPLY_LOST in transition.fates:
+    if mismatch.what == "seqs" and (transition.reply.because[0] == "AC-4" or Fate.REPLY_LOST in transition.fates):
         return "AC-4"
+    if mismatch.actual == Misused("records") and not isinstance(transition.reply, Misuse):
+        return "AC-2"
     if mismatch.what == "finding" and {mismatch.expected, mismatch.actual} & BY_ANCHOR:
         return "AC-10"
     return mismatch.rule
+
+
+def compare_decisions(reply: Reply, answer: Answer) -> None:
+    """Hold what was decided against what should have been, before anything that follows from it. Raises Mismatch."""
+    values = answer.values if isinstance(answer, Answered) else {}
+    for name in DECISIONS:
+        expected = getattr(reply, name, None)
+        if expected is not None and values.get(name, expected) != expected:
+            raise Mismatch(reply.because[0], name, expected, values[name])
 
 
 def suspect(transition: Transition) -> str:

@@ -147,8 +147,8 @@ class IdempotencySession(Session[Move]):
             self._written[scope] = (new,)
             self._removed.discard(scope)
             self._raw.pop(scope, None)
-        elif isinstance(spec.step(transition.before, call)[1], spec.Renewed):  # the same may be written anew, or not at all
-            self._written[scope] = (*self._written[scope][:1], new)
+        elif not isinstance(transition.outcome, Failed) and isinstance(spec.step(transition.before, call)[1], spec.Renewed):
+            self._written[scope] = (*self._written[scope], new)  # the same may be written anew, or not at all
 
     def _compare_stored(self, transition: Transition, others: list[spec.Scope]) -> None:
         scope = transition.call.scope

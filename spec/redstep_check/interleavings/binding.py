@@ -268,9 +268,7 @@ class Sequential(ABC):
         return ledger  # type: ignore[no-any-return]
 
     @abstractmethod
-    def ended(
-        self, ledger: Any, who: Who, course: Course, answer: Answer | Interrupted, state: Any, now_ms: int
-    ) -> Hashable:
+    def ended(self, ledger: Any, who: Who, course: Course, answer: Answer | Interrupted, state: Any, now_ms: int) -> Hashable:
         """Note how an operation ended. Raises Mismatch if that is not what its course comes to."""
 
     @abstractmethod

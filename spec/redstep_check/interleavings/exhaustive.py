@@ -7,8 +7,8 @@ needs to be remembered for a later verdict; what must be is in the ledger, and s
 
 What a client does within its own process commutes with all that others do. So it does that at once, instead of at every moment
 there is (a persistent set, in the terms of Godefroid's *Partial-Order Methods*, 1996); a held reply is held only to be lost to
-a cancellation or a crash. Time goes on by a millisecond, or to the next instant that matters, a bounded number of times; as long
-as nothing is going to end, it makes no difference.
+a cancellation or a crash. Time goes on by a millisecond, or to the next instant that matters, a bounded number of times; it
+makes no difference as long as nothing is going to end.
 """
 
 import time

@@ -89,6 +89,7 @@ class History:
 
     def judge(self, sequential: Sequential) -> None:
         """Hold the history against the specification. Raises Mismatch."""
+
         def step(state: Any, call: Any) -> tuple[Any, Observed]:
             after, reply = sequential.stepped(state, call)
             return after, observable(reply)
@@ -96,5 +97,3 @@ class History:
         verdict = check(Model(init=sequential.initial, step=step), self.events(), max_steps=STEPS_MAX)
         if isinstance(verdict, Illegal):
             raise Mismatch("CK-5", "the history", "linearizable", str(verdict))
-
-

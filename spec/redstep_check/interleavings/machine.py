@@ -10,6 +10,7 @@ from collections.abc import Callable
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
+from redstep_check.interleavings.binding import Pauses
 from redstep_check.interleavings.moves import Arrives, Begins, Fate, Goes, Settles
 from redstep_check.interleavings.session import InterleavedSession
 from redstep_check.interleavings.situations import fates
@@ -88,17 +89,20 @@ class InterleavingMachine(RuleBasedStateMachine):
         self._fault(self.session.waiting.index(client), fate)
 
     @precondition(lambda self: bool(self._idle()))
-    @rule(operation=small, times=st.integers(0, 3), fate=small, held=st.booleans())
-    def an_operation_runs_into_a_fault(self, operation: int, times: int, fate: int, held: bool) -> None:
-        """After so many steps; and then it has time."""
+    @rule(operation=small, times=st.integers(0, 3), faults=st.lists(small, min_size=1, max_size=2), held=st.booleans())
+    def an_operation_runs_into_faults(self, operation: int, times: int, faults: list[int], held: bool) -> None:
+        """After so many steps; and once more, at the request after it."""
         number = self._begin(0, operation)
         for _ in range(times):
             if number in self.session.waiting:
                 self.session.play(Goes(number, Fate.DELIVERED, self.now_ms))
-        if number in self.session.waiting:
-            if held:
-                self._go(self.session.waiting.index(number), Fate.HELD)
-            self._fault(self.session.waiting.index(number), fate)
+        for fate in faults:
+            if number in self.session.waiting:
+                if held:
+                    self._go(self.session.waiting.index(number), Fate.HELD)
+                self._fault(self.session.waiting.index(number), fate)
+            while isinstance(self.session.situation.clients[number].stop, Pauses):
+                self.session.play(Goes(number, Fate.DELIVERED, self.now_ms))
 
     @precondition(lambda self: bool(self.session.situation.adrift))
     @rule(which=small)

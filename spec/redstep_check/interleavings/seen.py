@@ -1,5 +1,5 @@
 """
-What a run of interleavings must have seen, or it has not tested them: overlap, each kind of fault, unknown outcomes of both kinds.
+What a run of interleavings must have seen, or it has not tested them: overlap, each kind of fault, both unknown outcomes.
 
 A fault counts when it *hit*: a duplicate is none of a request that nobody else came between, if there was nobody else.
 """

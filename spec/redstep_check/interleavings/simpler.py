@@ -1,8 +1,8 @@
 """
 Simpler variants of a story of several clients, and the one with the fewest switches between them.
 
-A client's moves belong together: what it begins is left out with all that becomes of it. Then faults are taken away, replies are
-no longer held, operations become what others are, clients are made one, and the clock stands still.
+A client's moves belong together: what it begins is left out with all that becomes of it. Then faults are taken away, replies
+are no longer held, operations become what others are, clients are made one, and the clock stands still.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -79,9 +79,7 @@ def _like_others(moves: Moves) -> Iterator[Moves]:
 def _renumbered(moves: Moves) -> Iterator[Moves]:
     """Clients in the order in which they begin; two made one."""
     clients = list(dict.fromkeys(move.client for move in moves if isinstance(move, Begins | Goes)))
-    yield tuple(
-        evolve(move, client=clients.index(move.client)) if isinstance(move, Begins | Goes) else move for move in moves
-    )
+    yield tuple(evolve(move, client=clients.index(move.client)) if isinstance(move, Begins | Goes) else move for move in moves)
     for one, other in pairwise(clients):
         yield tuple(
             evolve(move, client=one) if isinstance(move, Begins | Goes) and move.client == other else move for move in moves
@@ -117,10 +115,10 @@ def unswitched(mismatch: Mismatch, play: Play) -> Mismatch:
     while True:
         moves = tuple(told.move for told in best.story)
         for candidate in _reordered(moves):
-            if switches(candidate) < switches(moves) and (found := play(candidate)) is not None:
-                if len(found.story) == len(moves) and found.rule == best.rule:
-                    best = found
-                    break
+            found = play(candidate) if switches(candidate) < switches(moves) else None
+            if found is not None and len(found.story) == len(moves) and found.rule == best.rule:
+                best = found
+                break
         else:
             return best
 

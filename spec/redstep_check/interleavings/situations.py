@@ -20,13 +20,13 @@ from redstep_check.interleavings.binding import (
     Ends,
     Fed,
     Glance,
+    Heard,
     Interrupted,
     Pauses,
     Raw,
     Sequential,
     Standing,
     Stop,
-    Heard,
     Who,
 )
 from redstep_check.interleavings.executing import Executed, Live

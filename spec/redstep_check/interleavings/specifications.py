@@ -6,7 +6,7 @@ from redstep_check.exploration import World
 from redstep_spec.worlds import audit_chain, circuit_breaker, idempotency, rate_limiter
 
 WORLDS: dict[str, World[Any]] = {
-    name: World(initial=each.INITIAL, calls=each.calls, step=each.step, kind=each.kind, label=each.label)  # type: ignore[attr-defined]
+    name: World(initial=each.INITIAL, calls=each.calls, step=each.step, kind=each.kind, label=each.label)
     for name, each in (
         ("rate-limiter", rate_limiter),
         ("circuit-breaker", circuit_breaker),

@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import frozen
 
+from redstep_check.binding import Target
 from redstep_check.engines import Engine
 from redstep_check.interleavings.binding import Concurrent, Sequential
 from redstep_check.interleavings.machine import InterleavingMachine
@@ -31,6 +32,8 @@ class Bug:
     """How many faults it takes to show it, in a small world."""
     clients: int = 2
     ticks: int = 1
+    also: frozenset[str] = frozenset()
+    """The rules that it breaks in other schedules."""
 
 
 @frozen(kw_only=True)
@@ -47,11 +50,16 @@ class Subject:
     def bench(self, clients: int = CLIENTS) -> Bench:
         """What a run needs."""
         return Bench(
-            session=partial(InterleavedSession, sequential=self.sequential, clients=clients),
+            session=partial(self._session, clients=clients),
             machine=InterleavingMachine,
             sometimes=PROPERTIES.sometimes,
             simpler=simpler,
         )
+
+    def _session(self, target: Target[Any], clients: int) -> InterleavedSession:
+        if not isinstance(target, Concurrent):
+            raise TypeError(f"a {type(target).__name__} does not stop at its round trips: it is no Concurrent")
+        return InterleavedSession(target, self.sequential, clients)
 
     @property
     def kinds(self) -> dict[str, type]:

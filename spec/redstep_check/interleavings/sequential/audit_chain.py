@@ -50,7 +50,7 @@ class Sequential(Base):
 
     name = "audit-chain"
     initial = spec.INITIAL
-    ledger: Refusals = frozenset()
+    ledger: Hashable = frozenset()
     decided = frozenset({"verdict", "next_seq", "head_hash", "seq", "hash"})
 
     def step(self, state: spec.Chain, call: spec.Call) -> tuple[spec.Chain, spec.Reply]:

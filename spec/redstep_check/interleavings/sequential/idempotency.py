@@ -123,13 +123,13 @@ class Sequential(Base):
         claims = [each for each in requests(course) if isinstance(each.call, spec.Claim)]
         tokens = {each.call.token for each in claims}
         current = spec.known(state, now_ms)
-        holds = isinstance(current, spec.Claimed) and current.token in tokens
+        holding = current if isinstance(current, spec.Claimed) and current.token in tokens else None
         if isinstance(answer, Interrupted):
-            self._interrupted(course, current if holds else None)
+            self._interrupted(course, holding)
             return ledger  # type: ignore[no-any-return]
         expected = outcome_of(who.operation, course)
         told = answer.values if isinstance(answer, Answered) else answer
-        if isinstance(told, Mapping) and told.get("outcome") == "in progress" and holds:
+        if isinstance(told, Mapping) and told.get("outcome") == "in progress" and holding is not None:
             raise Mismatch("ID-1", "the answer", "what its own claim acquired", answer)
         if was_cancelled(course) or told != expected:
             raise Mismatch(blame_of(course), "the answer", expected, answer)

@@ -11,10 +11,10 @@ from typing import Any
 from attrs import frozen
 
 from redstep_check.binding import Answer
+from redstep_check.guards.rate_limiter import DECIDED
 from redstep_check.interleavings.binding import Course, Interrupted, Who
 from redstep_check.interleavings.binding import Sequential as Base
 from redstep_check.interleavings.judging import compare_answer
-from redstep_check.guards.rate_limiter import DECIDED
 from redstep_spec import rate_limiter as spec
 
 NAME = "a"

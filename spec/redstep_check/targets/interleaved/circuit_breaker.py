@@ -123,7 +123,7 @@ class InterleavedCircuitBreaker(ProtocolsOf):
             case spec.View(), [state, epoch, failures, successes, in_flight, retry_after_ms, now_ms]:
                 told = {"state": state, "epoch": epoch, "failures": failures, "successes": successes, "now_ms": now_ms}
                 return Answered({**told, "in_flight": in_flight, "retry_after_ms": retry_after_ms})
-            case (spec.ForceOpen() | spec.ForceClose()), [state, epoch, left, now_ms]:
+            case ((spec.ForceOpen() | spec.ForceClose()), [state, epoch, left, now_ms]):
                 told = {"state": state, "epoch": epoch, "now_ms": now_ms}
                 return Answered({**told, "transition": change(left, state, epoch)})
         return Broke(f"the script answers {raw}", "CM-8")
@@ -136,5 +136,3 @@ class InterleavedCircuitBreaker(ProtocolsOf):
 def change(left: Any, state: Any, epoch: Any) -> spec.Change | None:
     """The transition that a reply tells of, if it does."""
     return spec.Change(left, state, epoch) if left else None
-
-

@@ -38,7 +38,6 @@ from redstep_check.interleavings.binding import (
 )
 from redstep_spec.delivery import Failed, Unknown
 
-
 WISHES_MAX = 100
 """How many wishes a protocol may have that is discarded."""
 

@@ -28,20 +28,13 @@ FAULTS = (
         "if count == 1 then call('RPUSH', records, record)",
         "if count == 1 then if first ~= 2 then call('RPUSH', records, record) end",
     ),
-    _script("a mismatch answered as success", "AC-3", "append", "and 3 or 5\n", "and 3 or 1\n"),
+    _script("a mismatch answered as success", "AC-3", "append", "then answer = 4 end", "then answer = 1 end"),
     _script(
         "the previous hash not compared",
         "AC-3",
         "append",
         "if first ~= next_seq or previous ~= end_hash then",
         "if first ~= next_seq then",
-    ),
-    _script(
-        "the seq not compared",
-        "AC-3",
-        "append",
-        "if first ~= next_seq or previous ~= end_hash then",
-        "if previous ~= end_hash then",
     ),
     _script(
         "nothing compared",
@@ -68,13 +61,6 @@ FAULTS = (
     ),
     _script("a head without a list taken for nothing", "AC-8", "append", "  if head then\n", "  if head and last then\n"),
     _script(
-        "the length not compared",
-        "AC-8",
-        "append",
-        "  if length ~= next_seq - base then return corrupt(records) end\n",
-        "  if (length == 0) ~= (next_seq == 0) then return corrupt(records) end\n",
-    ),
-    _script(
         "the length not compared by the quick way",
         "AC-8",
         "append",
@@ -82,7 +68,6 @@ FAULTS = (
         "and length > 0",
     ),
     _script("the last hash not compared", "AC-8", "append", "next_seq - 1 or hex(hash_of(last)) ~= end_hash)", "next_seq - 1)"),
-    _script("the last seq not compared", "AC-8", "append", "seq_of(last) ~= next_seq - 1 or hex", "hex"),
     _script(
         "records that die",
         "CM-3",
@@ -102,7 +87,7 @@ FAULTS = (
     ),
     _script(
         "a batch pushed from its end",
-        "AC-2",
+        "AC-3",
         "append",
         "else call('RPUSH', records, unpack(ARGV, 8)) end",
         "else for i = #ARGV, 8, -1 do call('RPUSH', records, ARGV[i]) end end",
@@ -110,7 +95,7 @@ FAULTS = (
     ),
     _python(
         "a batch each linked to the end",
-        "CM-9",
+        "AC-7",
         "appending",
         "seq, previous = seq + 1, records[-1].hash",
         "seq = seq + 1",
@@ -160,7 +145,7 @@ FAULTS = (
         "redis.call('LTRIM', KEYS[1], removed, -1)",
         "redis.call('LTRIM', KEYS[1], removed + 1, -1)",
     ),
-    _script("append ids left behind", "AC-12", "seal", "if #ids > 0 then", "if #ids > 500 then", SERVER_ORDER),
+    _script("append ids left behind", "AC-1", "seal", "if #ids > 0 then", "if #ids > 500 then", SERVER_ORDER),
     # pages
     _script("a page from one too far", "AC-9", "read", "from - base_seq, {}, 0, false", "from - base_seq + 1, {}, 0, false"),
     # writers
@@ -182,16 +167,17 @@ FAULTS = (
         "AC-1",
         "appending",
         "        appending.records = ()\n",
-        "        appending.records = ()\n        appending.items = tuple(Item(item.append_id[::-1], item.event) for item in appending.items)\n",
+        "        appending.records = ()\n"
+        "        appending.items = tuple(Item(item.append_id[::-1], item.event) for item in appending.items)\n",
     ),
     _python(
         "a refusal after an ambiguous error called definite",
-        "CM-9",
+        "AC-4",
         "appending",
         "appending.ambiguous = in_doubt or not definite\n            if definite and not in_doubt:",
         "appending.ambiguous = not definite\n            if definite:",
     ),
-    _python("an ambiguous error called definite", "CM-9", "appending", 'and getattr(error, "definite", True)', "and True"),
+    _python("an ambiguous error called definite", "CM-4", "appending", 'and getattr(error, "definite", True)', "and True"),
     _python(
         "linked anew though it may be sealed",
         "AC-4",
@@ -246,8 +232,7 @@ FAULTS = (
         "encoded: bytes = encoder().dumps(event)",
         'encoded = json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()',
     ),
-    _python("a key given twice", "CM-9", "events", "if len(found) < len(pairs):", "if len(found) < 0:"),
-    _python("integers beyond 2^53", "CM-9", "events", "if abs(value) > INTEGER_MAX:", "if abs(value) > INTEGER_MAX + 2:"),
+    _python("a key given twice", "AC-1", "events", "if len(found) < len(pairs):", "if len(found) < 0:"),
     # verification
     _python(
         "hashes not computed again", "AC-9", "verification", "if record.hash != true_hash(record):", "if record.hash == b'':"

@@ -68,7 +68,14 @@ PROTOCOLS = "redstep.circuit_breaker_protocols"
 REPORT = "circuit_breaker_report.lua"
 
 BUGS = (
-    Bug(name="read, then write", rule="CB-5", variant="shared", make=ReadThenWrite, faults=0),
+    Bug(
+        name="read, then write",
+        rule="CB-5",
+        variant="shared",
+        make=ReadThenWrite,
+        faults=0,
+        also=frozenset({"CB-1", "CB-4", "CB-8"}),
+    ),
     _faulty(
         "a report credited to a later epoch",
         "CB-7",

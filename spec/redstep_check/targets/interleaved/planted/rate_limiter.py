@@ -61,7 +61,9 @@ _protocols = partial(_faulty, file="redstep.protocols")
 BUGS = (
     Bug(name="read, then write", rule="RL-2", variant=ZSET, make=ReadThenWrite),
     _protocols("a blind retry", "CM-4", old="RESENDS_MAX if request.idempotent else 0", new="RESENDS_MAX"),
-    _protocols("an unknown outcome called definite", "CM-9", old="definite=not maybe_executed", new="definite=error.definite", faults=2),
+    _protocols(
+        "an unknown outcome called definite", "CM-9", old="definite=not maybe_executed", new="definite=error.definite", faults=2
+    ),
     _faulty(
         "an identity is only looked up while there is room",
         "RL-7",

@@ -25,7 +25,7 @@ from redstep.audit_chain_appending import (
     records_from,
 )
 from redstep.audit_chain_encoding import Record, digest_of, records_of
-from redstep.audit_chain_events import canonical, canonical_text
+from redstep.audit_chain_events import canonical, canonical_text, encoder
 from redstep.audit_chain_export import Exported, SegmentReader, SegmentWriter, export, seal
 from redstep.audit_chain_spool import Drained, Spool, drain
 from redstep.audit_chain_verification import Verdict, verify
@@ -55,6 +55,7 @@ __all__ = [
     "canonical_text",
     "digest_of",
     "drain",
+    "encoder",
     "export",
     "failed",
     "head",

@@ -8,7 +8,7 @@ reserved lane, for its work has begun.
 
 import hashlib
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 from redstep import scripts
 from redstep.arguments import checked_name
@@ -82,7 +82,7 @@ def claim_as(token: str, policy: Policy, scope: Scope, fingerprint: str | bytes)
 
 
 def _claim(policy: Policy, key: str, token: str, payload: bytes) -> Protocol[Claim]:
-    args = (NOW, token, _as_it_is(payload), policy.lease_ms, policy.retention_ms)
+    args = (NOW, token, payload, policy.lease_ms, policy.retention_ms)
     request = CallScript(script=CLAIM, keys=(key,), args=args, idempotent=True, finishes=True)
     reply = yield from send(request)
     verdict, fence, lease_until_ms, retry_after_ms, response, now_ms = _read(reply, bytes, int, int, int, bytes, int)
@@ -118,7 +118,7 @@ def complete_without_response(policy: Policy, scope: Scope, token: str) -> Proto
 
 
 def _complete(policy: Policy, scope: Scope, token: str, response: bytes, *, replayable: bool) -> Protocol[Settled]:
-    args = (token, _as_it_is(response), int(replayable), policy.retention_ms)
+    args = (token, response, int(replayable), policy.retention_ms)
     return _settled((yield from send(_for_the_owner(COMPLETE, policy, scope, *args))))
 
 
@@ -169,7 +169,3 @@ def _read(reply: list[int | bytes], *kinds: type) -> list[Any]:
     if not isinstance(reply, list) or tuple(map(type, reply)) != kinds:
         raise UnexpectedReply(f"a script answered {reply!r} where {', '.join(kind.__name__ for kind in kinds)} belong")
     return reply
-
-
-def _as_it_is(value: bytes) -> Argument:
-    return cast("Argument", value)  # drivers encode what is str, and nothing else

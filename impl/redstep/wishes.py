@@ -30,7 +30,7 @@ class Now(Enum):
 
 
 NOW = Now.NOW
-Argument = str | int | Now
+Argument = str | bytes | int | Now
 
 
 class Lane(Enum):

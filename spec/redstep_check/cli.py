@@ -26,12 +26,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from redstep_check import engines, report, runs, stories, timelines
 from redstep_check.binding import Target, Unsupported
 from redstep_check.engines import Engine, EngineUnavailable
+from redstep_check.explore_command import explore_command
 from redstep_check.lockstep import Mismatch, raised
 from redstep_check.registry import GUARDS
 from redstep_check.registry.guard import NAIVE, Guard, TargetFactory
 from redstep_check.report import Row
 from redstep_check.runs import EXAMPLES, Budget, Result, Verdict
 from redstep_check.stories import Story
+from redstep_check.verify_chain import verify_chain
 
 BROKEN, MISUSE, VACUOUS, INTERRUPTED = 1, 2, 3, 130
 PLAIN_WIDTH = 160
@@ -416,6 +418,10 @@ def show_timeline(file: Path, html: Path | None) -> None:
     except (timelines.BadHistory, OSError) as error:
         raise Trouble(str(error)) from error
     click.echo(f"{html} written" if html else timelines.text(timeline, width=console().width), nl=bool(html))
+
+
+cli.add_command(explore_command)
+cli.add_command(verify_chain)
 
 
 @cli.command("engines")

@@ -113,9 +113,8 @@ def explore_command(
     rows: list[tuple[str, Found | str]] = []
     try:
         if planted or schedules:
-            sys.exit(
-                _draw(SUBJECTS[guard], engine, variants, Budget(examples=schedules or SCHEDULES, seed=seed), planted, as_json)
-            )
+            budget = Budget(examples=schedules or SCHEDULES, seed=seed)
+            sys.exit(_draw(SUBJECTS[guard], engine, variants, budget, planted, as_json))
         _explore(SUBJECTS[guard], bounds, engine, (variants, programs), rows)
     except KeyboardInterrupt:
         if rows:

@@ -17,7 +17,7 @@ from redstep_check.interleavings.subjects import Subject
 from redstep_check.lockstep import Mismatch
 from redstep_check.runs import Budget, Verdict, run
 
-from .toy import Add, Counter, Get, InMemory
+from .toy import Add, Counter, Get, InMemory, Value
 
 EXAMPLES = 20
 ALL = [pytest.param(each, variant, id=f"{each.name}: {variant}") for each in SUBJECTS.values() for variant in each.variants]
@@ -140,7 +140,9 @@ def test_a_hole_in_the_comparison_is_seen_by_the_history(monkeypatch: pytest.Mon
 
     def lying(self: Live, state: int, request: object, now_ms: int, *, flushed: bool = False) -> Executed:
         executed = sound(self, state, request, now_ms, flushed=flushed)
-        return evolve(executed, raw=(0,), answer=Answered({"value": 0})) if isinstance(request, Get) else executed
+        return (
+            evolve(executed, raw=(0,), answer=Answered({"value": 0}), reply=Value(0)) if isinstance(request, Get) else executed
+        )
 
     monkeypatch.setattr(Live, "execute", lying)
     found = session(Begins(0, Add(1), 1_000), Goes(0, Fate.DELIVERED, 1_000), Begins(1, Get(), 1_000))

@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from attrs import evolve
 from click.testing import CliRunner, Result
 
 from redstep_check.explore_command import explore_command
 from redstep_check.interleavings import drawing, exhaustive
+from redstep_check.interleavings.registry import SUBJECTS
 
 
 def explored(*arguments: str) -> Result:
@@ -60,22 +62,14 @@ def test_schedules_can_be_drawn() -> None:
 
 def test_planted_bugs_are_hunted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 1 if one is not found."""
-    from redstep_check.interleavings.registry import SUBJECTS
-
     subject = SUBJECTS["rate-limiter"]
-    monkeypatch.setattr("redstep_check.explore_command.SUBJECTS", {"rate-limiter": _with_bugs(subject, 2)})
+    monkeypatch.setattr("redstep_check.explore_command.SUBJECTS", {"rate-limiter": evolve(subject, bugs=subject.bugs[:2])})
     result = explored("rate-limiter", "--planted", "--json")
     assert result.exit_code == 0, result.output
     assert {each["verdict"] for each in json.loads(result.stdout)["runs"]} == {drawing.FOUND}
     result = explored("rate-limiter", "--planted", "--schedules", "1", "--seed", "4")
     assert result.exit_code == 1, result.output
     assert drawing.NOT_FOUND in result.output
-
-
-def _with_bugs(subject: object, count: int) -> object:
-    from attrs import evolve
-
-    return evolve(subject, bugs=subject.bugs[:count])  # type: ignore[attr-defined,type-var]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from redstep_check.interleavings.subjects import Subject
 from .toy import Counter, InMemory, ReadThenWrite
 
 SMALL = Bounds(clients=2, operations=2, faults=1, ticks=1)
-LARGE = {"wait", "renew", "no effect"}
+LARGE = {"wait", "renew", "no effect", "raises"}
 """Programs that take seconds: `redstep explore` runs them, too."""
 
 

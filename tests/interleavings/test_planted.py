@@ -18,7 +18,7 @@ from redstep_check.stories import load, save, story_of
 SCHEDULES_MAX = 2_000
 CLIENTS_MAX, OPERATIONS_MAX = 3, 6
 BUGS = [pytest.param(subject, bug, id=f"{subject.name}: {bug.name}") for subject in SUBJECTS.values() for bug in subject.bugs]
-AT_ONCE = {"read, then write", "a blind retry", "a claim retried under a new token", "complete after takeover"}
+AT_ONCE = {"read, then write", "a blind retry", "a claim retried under a new token", "a claim kept on cancel"}
 """What a few drawn schedules show; the others are drawn by `redstep explore --planted`."""
 
 

@@ -17,17 +17,14 @@ from typing import Any, Self
 import redis
 import redis.asyncio
 
-from redstep import audit_chain_appending as appending
-from redstep import audit_chain_events as events
-from redstep import audit_chain_export as exports
-from redstep import audit_chain_verification as verification
+from redstep import audit_chain_protocols as protocols
 from redstep.asyncio_driver import AsyncDriver
-from redstep.audit_chain import BATCH, CAS, KEEP, Chain, Checkpoint, Head, scripts_of
+from redstep.audit_chain import BATCH, CAS, KEEP, Chain, Checkpoint, Head
 from redstep.audit_chain_appending import Appended, Item, Memory
 from redstep.audit_chain_batching import TaskBatches, ThreadBatches
 from redstep.audit_chain_encoding import Record, new_append_id
 from redstep.audit_chain_export import Exported, SegmentReader, SegmentWriter
-from redstep.audit_chain_spool import Drained, Spool, drain
+from redstep.audit_chain_spool import Drained, Spool
 from redstep.audit_chain_verification import Listener, Verdict
 from redstep.driving import Draw
 from redstep.errors import Misuse
@@ -64,7 +61,7 @@ class AuditChain:
         draw: Draw | None = None,
         new_id: Callable[[], bytes] = new_append_id,
     ) -> None:
-        events.encoder()
+        protocols.encoder()
         self._chain = Chain(name=name, prefix=prefix, mode=mode, conflict_retries=conflict_retries, deadline_ms=deadline_ms)
         self._driver = SyncDriver(client, draw=draw)
         self._memory = Memory()
@@ -72,8 +69,8 @@ class AuditChain:
         self._spool = Spool(spool, self._chain) if spool is not None else None
         self._keep = self._spool.keep if self._spool is not None else None
         self._batches = ThreadBatches(
-            lambda these: self._driver.run(appending.outcomes(self._chain, self._memory, these, self._keep)),
-            lambda these, cause: self._driver.run(appending.failed(self._chain, these, cause, self._keep)),
+            lambda these: self._driver.run(protocols.outcomes(self._chain, self._memory, these, self._keep)),
+            lambda these, cause: self._driver.run(protocols.failed(self._chain, these, cause, self._keep)),
         )
 
     def append(self, event: object) -> Appended:
@@ -81,22 +78,22 @@ class AuditChain:
 
         Raises Misuse before anything is sent; then NotAppended or AppendUnknown, which carry the event and tell the cause.
         """
-        return self._append(events.canonical(event))
+        return self._append(protocols.canonical(event))
 
     def append_json(self, text: str | bytes) -> Appended:
         """Append the value of a JSON text. Raises as `append`, and Misuse for a key that is given twice."""
-        return self._append(events.canonical_text(text))
+        return self._append(protocols.canonical_text(text))
 
     def append_all(self, values: Iterable[object]) -> tuple[Appended, ...]:
         """Append JSON values one after the other, all or none: in the mode `batch` up to 500, of 1 MiB together, else one.
 
         Raises as `append`; the error tells of all of them in `together`.
         """
-        return self._append_all([events.canonical(value) for value in values])
+        return self._append_all([protocols.canonical(value) for value in values])
 
     def append_all_json(self, texts: Iterable[str | bytes]) -> tuple[Appended, ...]:
         """Append the values of JSON texts, all or none. Raises as `append_all`."""
-        return self._append_all([events.canonical_text(text) for text in texts])
+        return self._append_all([protocols.canonical_text(text) for text in texts])
 
     def _append(self, event: bytes) -> Appended:
         if self._chain.mode == BATCH:
@@ -106,18 +103,18 @@ class AuditChain:
 
     def _append_all(self, encoded: Sequence[bytes]) -> tuple[Appended, ...]:
         items = tuple(Item(self._new_id(), event) for event in encoded)
-        return self._driver.run(appending.append_items(self._chain, self._memory, items, self._keep))
+        return self._driver.run(protocols.append_items(self._chain, self._memory, items, self._keep))
 
     def head(self) -> Head:
         """Ask where the chain ends. Raises Unavailable, ServiceOverloaded, Corrupt."""
-        return self._driver.run(appending.head(self._chain))
+        return self._driver.run(protocols.head(self._chain))
 
     def read(self, from_seq: int = 0, count: int = 100) -> tuple[Record, ...]:
         """Read up to so many records, 500 at most, from a seq on or from the first that is not sealed; they are not verified.
 
         Raises Unavailable, ServiceOverloaded, Corrupt, Misuse.
         """
-        return self._driver.run(appending.records_from(self._chain, from_seq, count))
+        return self._driver.run(protocols.records_from(self._chain, from_seq, count))
 
     def checkpoint(self) -> Checkpoint:
         """Ask where the chain ends, as a checkpoint to remember or to sign. Raises as `head`."""
@@ -135,15 +132,15 @@ class AuditChain:
         Without an anchor it is at best internally consistent. Raises Unavailable, ServiceOverloaded, Corrupt, OSError, Misuse.
         """
         readers = [partial(SegmentReader, path) for path in segments]
-        return self._driver.run(verification.verify(self._chain, anchor, readers, progress=progress))
+        return self._driver.run(protocols.verify(self._chain, anchor, readers, progress=progress))
 
     def export(self, path: Path, upto_seq: int | None = None) -> Exported:
         """Write the records below a seq into a file, by default all but the newest 1,024. See `redstep.audit_chain_export`."""
-        return self._driver.run(exports.export(self._chain, partial(SegmentWriter, path), upto_seq))
+        return self._driver.run(protocols.export(self._chain, partial(SegmentWriter, path), upto_seq))
 
     def seal(self, upto_seq: int | Exported, *, keep: int = KEEP) -> int:
         """Remove the records that were exported; return the seq that the store begins with now. Raises SealRefused."""
-        return self._driver.run(exports.seal(self._chain, upto_seq, keep))
+        return self._driver.run(protocols.seal(self._chain, upto_seq, keep))
 
     @property
     def spooled(self) -> int:
@@ -152,7 +149,7 @@ class AuditChain:
 
     def drain(self) -> Drained:
         """Append what the spool keeps, each exactly once. Raises Misuse without a spool, OSError."""
-        return self._driver.run(drain(self._chain, self._memory, _given(self._spool)))
+        return self._driver.run(protocols.drain(self._chain, self._memory, _given(self._spool)))
 
     def discard(self, append_id: bytes) -> None:
         """Take an event out of the spool, for somebody has looked and settled what became of it. Raises Misuse, OSError."""
@@ -160,7 +157,7 @@ class AuditChain:
 
     def load(self) -> None:
         """Put the scripts into the engine ahead of the first call; they are found again by themselves if it forgets them."""
-        self._driver.load(scripts_of(self._chain.mode))
+        self._driver.load(protocols.scripts_of(self._chain.mode))
 
     def close(self) -> None:
         """Close the connections that this chain opened, and its spool; the client's own stay."""
@@ -191,7 +188,7 @@ class AsyncAuditChain:
         draw: Draw | None = None,
         new_id: Callable[[], bytes] = new_append_id,
     ) -> None:
-        events.encoder()
+        protocols.encoder()
         self._chain = Chain(name=name, prefix=prefix, mode=mode, conflict_retries=conflict_retries, deadline_ms=deadline_ms)
         self._driver = AsyncDriver(client, draw=draw)
         self._memory = Memory()
@@ -199,8 +196,8 @@ class AsyncAuditChain:
         self._spool = Spool(spool, self._chain) if spool is not None else None
         self._keep = OnThreads(self._spool).keep if self._spool is not None else None
         self._batches = TaskBatches(
-            lambda these: self._driver.run(appending.outcomes(self._chain, self._memory, these, self._keep)),
-            lambda these, cause: self._driver.run(appending.failed(self._chain, these, cause, self._keep)),
+            lambda these: self._driver.run(protocols.outcomes(self._chain, self._memory, these, self._keep)),
+            lambda these, cause: self._driver.run(protocols.failed(self._chain, these, cause, self._keep)),
         )
 
     async def append(self, event: object) -> Appended:
@@ -208,22 +205,22 @@ class AsyncAuditChain:
 
         Raises Misuse before anything is sent; then NotAppended or AppendUnknown, which carry the event and tell the cause.
         """
-        return await self._append(events.canonical(event))
+        return await self._append(protocols.canonical(event))
 
     async def append_json(self, text: str | bytes) -> Appended:
         """Append the value of a JSON text. Raises as `append`, and Misuse for a key that is given twice."""
-        return await self._append(events.canonical_text(text))
+        return await self._append(protocols.canonical_text(text))
 
     async def append_all(self, values: Iterable[object]) -> tuple[Appended, ...]:
         """Append JSON values one after the other, all or none: in the mode `batch` up to 500, of 1 MiB together, else one.
 
         Raises as `append`; the error tells of all of them in `together`.
         """
-        return await self._append_all([events.canonical(value) for value in values])
+        return await self._append_all([protocols.canonical(value) for value in values])
 
     async def append_all_json(self, texts: Iterable[str | bytes]) -> tuple[Appended, ...]:
         """Append the values of JSON texts, all or none. Raises as `append_all`."""
-        return await self._append_all([events.canonical_text(text) for text in texts])
+        return await self._append_all([protocols.canonical_text(text) for text in texts])
 
     async def _append(self, event: bytes) -> Appended:
         if self._chain.mode == BATCH:
@@ -233,18 +230,18 @@ class AsyncAuditChain:
 
     async def _append_all(self, encoded: Sequence[bytes]) -> tuple[Appended, ...]:
         items = tuple(Item(self._new_id(), event) for event in encoded)
-        return await self._driver.run(appending.append_items(self._chain, self._memory, items, self._keep))
+        return await self._driver.run(protocols.append_items(self._chain, self._memory, items, self._keep))
 
     async def head(self) -> Head:
         """Ask where the chain ends. Raises Unavailable, ServiceOverloaded, Corrupt."""
-        return await self._driver.run(appending.head(self._chain))
+        return await self._driver.run(protocols.head(self._chain))
 
     async def read(self, from_seq: int = 0, count: int = 100) -> tuple[Record, ...]:
         """Read up to so many records, 500 at most, from a seq on or from the first that is not sealed; they are not verified.
 
         Raises Unavailable, ServiceOverloaded, Corrupt, Misuse.
         """
-        return await self._driver.run(appending.records_from(self._chain, from_seq, count))
+        return await self._driver.run(protocols.records_from(self._chain, from_seq, count))
 
     async def checkpoint(self) -> Checkpoint:
         """Ask where the chain ends, as a checkpoint to remember or to sign. Raises as `head`."""
@@ -262,15 +259,15 @@ class AsyncAuditChain:
         Without an anchor it is at best internally consistent. Raises Unavailable, ServiceOverloaded, Corrupt, OSError, Misuse.
         """
         readers = [partial(_on_threads, SegmentReader, path) for path in segments]
-        return await self._driver.run(verification.verify(self._chain, anchor, readers, progress=progress))
+        return await self._driver.run(protocols.verify(self._chain, anchor, readers, progress=progress))
 
     async def export(self, path: Path, upto_seq: int | None = None) -> Exported:
         """Write the records below a seq into a file, by default all but the newest 1,024. See `redstep.audit_chain_export`."""
-        return await self._driver.run(exports.export(self._chain, partial(_on_threads, SegmentWriter, path), upto_seq))
+        return await self._driver.run(protocols.export(self._chain, partial(_on_threads, SegmentWriter, path), upto_seq))
 
     async def seal(self, upto_seq: int | Exported, *, keep: int = KEEP) -> int:
         """Remove the records that were exported; return the seq that the store begins with now. Raises SealRefused."""
-        return await self._driver.run(exports.seal(self._chain, upto_seq, keep))
+        return await self._driver.run(protocols.seal(self._chain, upto_seq, keep))
 
     @property
     def spooled(self) -> int:
@@ -279,7 +276,7 @@ class AsyncAuditChain:
 
     async def drain(self) -> Drained:
         """Append what the spool keeps, each exactly once. Raises Misuse without a spool, OSError."""
-        return await self._driver.run(drain(self._chain, self._memory, OnThreads(_given(self._spool))))
+        return await self._driver.run(protocols.drain(self._chain, self._memory, OnThreads(_given(self._spool))))
 
     async def discard(self, append_id: bytes) -> None:
         """Take an event out of the spool, for somebody has looked and settled what became of it. Raises Misuse, OSError."""
@@ -287,7 +284,7 @@ class AsyncAuditChain:
 
     async def load(self) -> None:
         """Put the scripts into the engine ahead of the first call; they are found again by themselves if it forgets them."""
-        await self._driver.load(scripts_of(self._chain.mode))
+        await self._driver.load(protocols.scripts_of(self._chain.mode))
 
     async def close(self) -> None:
         """Close the connections that this chain opened, and its spool; the client's own stay."""

@@ -89,9 +89,17 @@ class InterleavingMachine(RuleBasedStateMachine):
         self._fault(self.session.waiting.index(client), fate)
 
     @precondition(lambda self: bool(self._idle()))
-    @rule(operation=small, times=st.integers(0, 3), faults=st.lists(small, min_size=1, max_size=2), held=st.booleans())
-    def an_operation_runs_into_faults(self, operation: int, times: int, faults: list[int], held: bool) -> None:
-        """After so many steps; and once more, at the request after it."""
+    @rule(
+        operation=small,
+        times=st.integers(0, 3),
+        faults=st.lists(small, min_size=1, max_size=2),
+        held=st.booleans(),
+        later=st.booleans(),
+    )
+    def an_operation_runs_into_faults(self, operation: int, times: int, faults: list[int], held: bool, later: bool) -> None:
+        """After so many steps; and once more, at the request after it. Perhaps something has ended before."""
+        if later:
+            self._jump(0, 0)
         number = self._begin(0, operation)
         for _ in range(times):
             if number in self.session.waiting:
@@ -120,6 +128,9 @@ class InterleavingMachine(RuleBasedStateMachine):
     @rule(which=small, off_ms=near_ms)
     def something_ends(self, which: int, off_ms: int) -> None:
         """The clock goes on to an instant that matters, or to one beside it."""
+        self._jump(which, off_ms)
+
+    def _jump(self, which: int, off_ms: int) -> None:
         instants = sorted(self.session.sequential.instants_ms(self.session.situation.state))
         ahead = [each + off_ms for each in instants if each + off_ms > self.now_ms]
         if ahead:

@@ -72,7 +72,14 @@ def _faulty(name: str, rule: str, mode: str, file: str, old: str, new: str, faul
 _appending = partial(_faulty, file="redstep.audit_chain_appending")
 
 BUGS = (
-    Bug(name="read, then write", rule="AC-3", variant=CAS, make=ReadThenWrite, faults=0),
+    Bug(
+        name="read, then write",
+        rule="AC-3",
+        variant=CAS,
+        make=ReadThenWrite,
+        faults=0,
+        also=frozenset({"AC-4", "AC-6"}),
+    ),
     _appending(
         "linked anew after an ambiguous error",
         "AC-4",

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+from redstep.errors import Unavailable
 from redstep.protocols import send
 from redstep.scripts import Script
 from redstep.wishes import NOW, CallScript, Protocol, RunWork
@@ -49,7 +50,10 @@ class ReadThenWrite(InterleavedIdempotency):
             yield from send(CallScript(script=WRITE, keys=self.keys, args=args, idempotent=True))
             claim = self.module.Acquired(token, 1, 0, 0)
         response = yield RunWork(partial(self.work, operation, claim))
-        settled = yield from self.module.protocols.complete(self.policy, self.scope, token, response)
+        try:
+            settled = yield from self.module.protocols.complete(self.policy, self.scope, token, response)
+        except Unavailable:
+            return self.module.Outcome(response=response, recorded=False)
         return (settled, response)
 
     def understood(self, request: CallScript, now_ms: int) -> Any:
@@ -67,7 +71,14 @@ def _faulty(name: str, rule: str, file: str, old: str, new: str, faults: int = 1
 
 
 BUGS = (
-    Bug(name="read, then write", rule="ID-3", variant="hash", make=ReadThenWrite, faults=0),
+    Bug(
+        name="read, then write",
+        rule="ID-3",
+        variant="hash",
+        make=ReadThenWrite,
+        faults=0,
+        also=frozenset({"CM-10", "ID-1"}),
+    ),
     _faulty(
         "a claim retried under a new token",
         "ID-1",

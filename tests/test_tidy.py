@@ -45,6 +45,8 @@ def named(path: Path) -> str:
 MAY_IMPORT: dict[str, set[str]] = {
     "redstep_spec": {"attrs"},
     "redstep": {"attrs", "redis", "redstep_lua"},
+    "redstep.audit_chain_checkpoints": {"attrs", "cryptography"},
+    "redstep.audit_chain_events": {"attrs", "rfc8785"},
     "redstep_check": {"attrs", "click", "fakeredis", "hypothesis", "redis", "redstep_spec", "rich"},
     "redstep_check.targets": {"attrs", "redis", "redstep", "redstep_spec", "redstep_check"},
 }

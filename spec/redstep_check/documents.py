@@ -245,8 +245,9 @@ def _listed(tree: ast.Module) -> Iterator[tuple[str, str]]:
     lists = [node for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FAULTS"]
     for call in _calls(lists):
         words = {word.arg: _text(word.value) for word in call.keywords}
-        if words.get("name") and words.get("rule"):
-            yield words["rule"], words["name"]
+        name, rule = (words.get("name"), words.get("rule")) if words else [*map(_text, call.args), "", ""][:2]
+        if name and rule and ID.fullmatch(rule):
+            yield rule, name
 
 
 def _marked(tree: ast.Module) -> Iterator[tuple[str, str]]:

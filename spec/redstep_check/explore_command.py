@@ -25,15 +25,14 @@ from rich.text import Text
 from redstep_check import engines
 from redstep_check.binding import Unsupported
 from redstep_check.engines import EngineUnavailable, open_engine
-from redstep_check.exploration import Explored, explore
 from redstep_check.interleavings import drawing
 from redstep_check.interleavings.drawing import SCHEDULES
 from redstep_check.interleavings.exhaustive import Bounds, Found, World
 from redstep_check.interleavings.registry import SUBJECTS
-from redstep_check.interleavings.specifications import WORLDS
+from redstep_check.interleavings.specifications import WORLDS, known
 from redstep_check.interleavings.subjects import Subject
 from redstep_check.interleavings.telling import timeline
-from redstep_check.lockstep import Mismatch
+from redstep_check.lockstep import Mismatch, SpecificationBroken
 from redstep_check.runs import Budget
 from redstep_spec.rules import RULES
 
@@ -258,17 +257,21 @@ def _as_json(guard: str, engine: str, bounds: Bounds, rows: list[tuple[str, Foun
 def _explore_specification(guard: str, *, as_json: bool) -> None:
     if guard not in WORLDS:
         raise click.UsageError(f"the specification of {guard} has no small world, but those of {', '.join(WORLDS)} have.")
-    explored: Explored[Any] = explore(WORLDS[guard])
-    verdict = "exhausted" if explored.exhausted else "cut"
-    kinds: dict[str, int] = {}
-    for state in explored.depth:
-        kind = WORLDS[guard].kind(state)
-        kinds[kind] = kinds.get(kind, 0) + 1
-    depth = max(explored.depth.values())
+    try:
+        found = known(WORLDS[guard])
+    except SpecificationBroken as broken:
+        click.echo(str(broken), err=True)
+        sys.exit(BROKEN)
+    verdict = "exhausted" if found.exhausted else "cut"
     if as_json:
-        told = {"states": len(explored.depth), "steps": explored.steps, "depth": depth, "kinds": kinds, "verdict": verdict}
+        told = {**asdict(found), "verdict": verdict}
         click.echo(json.dumps({"format": "redstep-explore-spec/1", "guard": guard, **told}, indent=1))
         return
-    click.echo(f"{guard}: {len(explored.depth):,} states, {explored.steps:,} steps, {depth} deep: {verdict}")
-    for kind, count in kinds.items():
+    click.echo(f"{guard}: {found.states:,} states, {found.steps:,} steps, {found.depth} deep: {verdict}")
+    for kind, count in found.kinds.items():
         click.echo(f"  {count:>8,}  {kind}")
+    if found.always:
+        click.echo(f"  ALWAYS     {found.always} hold in all steps")
+        click.echo(f"  SOMETIMES  {len(found.reached)} of {len(found.reached) + len(found.missed)} are reached")
+    for name in found.missed:
+        click.echo(f"             not here: {name.replace('_', ' ')}")

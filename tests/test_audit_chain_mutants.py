@@ -139,7 +139,7 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
     ),
     "definite after all, for it was not sent": (
         *("AC-4", WRITER, "    if fate is Fate.NOT_SENT and not course.is_ambiguous:"),
-        "    course = evolve(course, is_ambiguous=course.is_ambiguous and fate is not Fate.NOT_SENT)\n    if fate is Fate.NOT_SENT:",
+        "    if fate is Fate.NOT_SENT:\n        course = evolve(course, is_ambiguous=False)",
     ),
     "given up with the first lost reply": (
         *("AC-4", WRITER, "if call.resends is not None and course.resends >= call.resends:"),

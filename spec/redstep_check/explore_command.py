@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -32,8 +33,10 @@ from redstep_check.interleavings.registry import SUBJECTS
 from redstep_check.interleavings.specifications import WORLDS, known
 from redstep_check.interleavings.subjects import Subject
 from redstep_check.interleavings.telling import timeline
-from redstep_check.lockstep import Mismatch, SpecificationBroken
-from redstep_check.runs import Budget
+from redstep_check.lockstep import ImpossibleStory, Mismatch, SpecificationBroken
+from redstep_check.runs import Budget, replayed
+from redstep_check.stories import BadStory, load, story_of
+from redstep_check.stories import save as save_story
 from redstep_spec.rules import RULES
 
 BROKEN, MISUSE, INTERRUPTED = 1, 2, 130
@@ -76,6 +79,14 @@ def engine_name(_context: object, _option: object, name: str) -> str:
 @click.option("--schedules", type=click.IntRange(1), metavar="N", help="Draw so many schedules of three clients instead.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the schedules that are drawn.")
 @click.option("--planted", is_flag=True, help="Plant the known bugs, one after the other: each must be found.")
+@click.option(
+    "--save",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".redstep"),
+    show_default=True,
+    help="Where the story of a difference is saved.",
+)
+@click.option("--replay", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Play a story that was saved.")
 @click.option("--spec", "only_spec", is_flag=True, help="Explore the specification's own small world, breadth first.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def explore_command(
@@ -91,6 +102,8 @@ def explore_command(
     schedules: int | None,
     seed: int,
     planted: bool,
+    save: Path,
+    replay: Path | None,
     only_spec: bool,
     as_json: bool,
 ) -> None:
@@ -111,10 +124,13 @@ def explore_command(
     bounds = Bounds(clients=clients, operations=operations, faults=faults, ticks=ticks, seconds=seconds)
     rows: list[tuple[str, Found | str]] = []
     try:
+        if replay:
+            sys.exit(_replay(SUBJECTS[guard], engine, replay))
         if planted or schedules:
             budget = Budget(examples=schedules or SCHEDULES, seed=seed)
             sys.exit(_draw(SUBJECTS[guard], engine, variants, budget, planted, as_json))
         _explore(SUBJECTS[guard], bounds, engine, (variants, programs), rows)
+        saved = [_save(guard, engine, variant, found, save) for variant, found in rows if isinstance(found, Found)]
     except KeyboardInterrupt:
         if rows:
             _tell(guard, engine, bounds, rows, as_json=as_json)
@@ -126,6 +142,8 @@ def explore_command(
     if not rows:
         raise click.UsageError(f"{guard} has no program {', '.join(programs)}.")
     _tell(guard, engine, bounds, rows, as_json=as_json)
+    for path in filter(None, saved):
+        click.echo(f"  replay it: redstep explore {guard} --replay {path}", err=as_json)
     if any(isinstance(found, Found) and found.mismatch for _, found in rows):
         sys.exit(BROKEN)
 
@@ -163,6 +181,44 @@ def _explore(
                         found.mismatch = subject.shrunk(target, found.mismatch, bounds.clients) or found.mismatch
             finally:
                 target.close()
+
+
+def _save(guard: str, engine: str, variant: str, found: Found, directory: Path) -> Path | None:
+    """Save the story of a difference, if there is one."""
+    if found.mismatch is None:
+        return None
+    label = engines.label(engine)
+    story = story_of(found.mismatch, guard=guard, engine=label, client=f"{variant}-{found.program}", seed=0, examples=0)
+    try:
+        return save_story(story, directory)
+    except OSError as error:
+        click.echo(f"  the story could not be saved: {error}", err=True)
+        return None
+
+
+def _replay(subject: Subject, engine_name: str, path: Path) -> int:
+    """Play a story; return the exit code."""
+    try:
+        story = load(path, {subject.name: subject.kinds})
+    except BadStory as error:
+        raise click.UsageError(str(error)) from error
+    with open_engine(engine_name) as engine:
+        variant = story.client.partition("-")[0]
+        if variant not in subject.variants:
+            raise click.UsageError(f"{subject.name} has no variant {variant!r}, but {', '.join(subject.variants)}.")
+        target = subject.variants[variant](engine)
+        try:
+            found = replayed(subject.bench(), target, story.moves)
+        except ImpossibleStory as error:
+            raise click.UsageError(f"{path}: no store could play this: {error}") from error
+        finally:
+            target.close()
+    if found is None:
+        click.echo(f"{path}: nothing differs any more ({story.rule} did)")
+        return 0
+    console().print(timeline(subject.sequential, found))
+    click.echo(f"  {found}")
+    return BROKEN
 
 
 def _draw(subject: Subject, engine_name: str, variants: tuple[str, ...], budget: Budget, planted: bool, as_json: bool) -> int:

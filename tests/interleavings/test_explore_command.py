@@ -1,6 +1,7 @@
 """`redstep explore`: what it prints, and how it ends."""
 
 import json
+from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -70,6 +71,29 @@ def test_planted_bugs_are_hunted(monkeypatch: pytest.MonkeyPatch) -> None:
     result = explored("rate-limiter", "--planted", "--schedules", "1", "--seed", "4")
     assert result.exit_code == 1, result.output
     assert drawing.NOT_FOUND in result.output
+
+
+def test_a_difference_is_told_saved_and_replayed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Exit code 1, the rule, the clients side by side, and a story that the sound guard no longer shows."""
+    subject = SUBJECTS["rate-limiter"]
+    [bug] = [each for each in subject.bugs if each.name == "read, then write"]
+    monkeypatch.setattr(
+        "redstep_check.explore_command.SUBJECTS", {"rate-limiter": evolve(subject, variants={"zset": bug.make})}
+    )
+    result = explored("rate-limiter", "--program", "plain", "--save", str(tmp_path))
+    assert result.exit_code == 1, result.output
+    assert "broken RL-2" in result.output
+    assert "client 1" in result.output
+    [story] = tmp_path.iterdir()
+    result = explored("rate-limiter", "--replay", str(story))
+    assert result.exit_code == 1, result.output
+    assert "RL-2" in result.output
+    monkeypatch.undo()
+    result = explored("rate-limiter", "--replay", str(story))
+    assert result.exit_code == 0, result.output
+    assert "nothing differs" in result.output
+    story.write_text("{}")
+    assert explored("rate-limiter", "--replay", str(story)).exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -458,9 +458,9 @@ class AsyncTarget(ClientTarget):
         super().close()
 
 
-CLIENTS = {
+CLIENTS = {f"{MIXED}/protocol": partial(ProtocolTarget, mode=MIXED)} | {
     f"{mode}/{client}": partial(target, mode=mode)
     for mode in (CAS, BATCH, SERVER_ORDER)
-    for client, target in (("protocol", ProtocolTarget), ("sync", SyncTarget), ("asyncio", AsyncTarget))
-} | {f"{MIXED}/protocol": partial(ProtocolTarget, mode=MIXED)}
+    for client, target in (("sync", SyncTarget), ("asyncio", AsyncTarget))
+}
 """Every way into the shipped chain: whose writers share it, and how they are driven."""

@@ -83,11 +83,6 @@ class Sequential(Base):
         """When an admission stops counting."""
         return {each.at_ms + log.window_ms for log in state for each in log.admissions}
 
-    def normal(self, state: spec.Logs, now_ms: int) -> Any:
-        """What counts no more makes no difference, but for the newest: it is the log's time."""
-        del now_ms
-        return state
-
     def menu(self, features: Collection[str]) -> Sequence[Operation]:
         """Calls with and without an identity."""
         named = (Take(request_id="x"), Take(request_id="y"), Take(cost=2, request_id="x")) if "request_id" in features else ()

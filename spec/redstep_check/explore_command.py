@@ -210,7 +210,8 @@ def _replay(subject: Subject, engine_name: str, path: Path) -> int:
         try:
             found = replayed(subject.bench(), target, story.moves)
         except ImpossibleStory as error:
-            raise click.UsageError(f"{path}: no store could play this: {error}") from error
+            click.echo(f"{path}: nothing differs until the clients take other steps than they did: {error}")
+            return 0
         finally:
             target.close()
     if found is None:

@@ -77,9 +77,8 @@ def test_a_difference_is_told_saved_and_replayed(monkeypatch: pytest.MonkeyPatch
     """Exit code 1, the rule, the clients side by side, and a story that the sound guard no longer shows."""
     subject = SUBJECTS["rate-limiter"]
     [bug] = [each for each in subject.bugs if each.name == "read, then write"]
-    monkeypatch.setattr(
-        "redstep_check.explore_command.SUBJECTS", {"rate-limiter": evolve(subject, variants={"zset": bug.make})}
-    )
+    faulty = evolve(subject, variants={"zset": bug.make})
+    monkeypatch.setattr("redstep_check.explore_command.SUBJECTS", {"rate-limiter": faulty})
     result = explored("rate-limiter", "--program", "plain", "--save", str(tmp_path))
     assert result.exit_code == 1, result.output
     assert "broken RL-2" in result.output

@@ -13,7 +13,7 @@ from redstep_check.shrinking import length
 
 BUDGET = Budget(seed=20_250)
 SMALL, SMALLER = Budget(seed=20_250, examples=60), Budget(seed=20_250, examples=20)
-"""For what differs from the protocols on the default engine by the engine or the wire, or by both; `redstep check` goes further."""
+"""For what differs from the default engine by the engine or the wire, or by both; `redstep check` goes further."""
 EACH_GUARD = pytest.mark.parametrize("guard", GUARDS.values(), ids=lambda guard: guard.name)
 
 

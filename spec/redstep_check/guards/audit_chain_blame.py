@@ -29,8 +29,8 @@ def blamed(mismatch: Mismatch, transition: Transition) -> str:
     than a budget that was not kept; and what only an anchor tells is the anchor's rule.
     """
     outcomes = {mismatch.expected, mismatch.actual} if mismatch.what == "outcome" else set()
-    if outcomes == {"unknown", "not appended"} and getattr(transition.reply, "cause", "") == "unavailable":
-        return "CM-9"
+    if outcomes == {"unknown", "not appended"}:
+        return "CM-9" if getattr(transition.reply, "cause", "") == "unavailable" else "AC-6"
     if mismatch.what == "seqs" and (transition.reply.because[0] == "AC-4" or Fate.REPLY_LOST in transition.fates):
         return "AC-4"
     if mismatch.actual == Misused("records") and not isinstance(transition.reply, Misuse):

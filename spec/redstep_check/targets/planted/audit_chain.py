@@ -286,4 +286,11 @@ FAULTS = (
         "sound = Integrity.VERIFIED if compared else",
         "sound = Integrity.VERIFIED if compared is not False else",
     ),
+    _python(
+        "an append that may be sealed told as not appended",
+        "AC-6",
+        "appending",
+        "verdict = AppendUnknown if appending.ambiguous else NotAppended",
+        "verdict = AppendUnknown if appending.ambiguous and not isinstance(cause, Sealed) else NotAppended",
+    ),
 )

@@ -6,7 +6,9 @@ ENGINES = valkey9 valkey8 redis62 redis7 fakeredis
 
 BIN = .venv/bin
 
-.PHONY: help check test bench lint differential soak clean
+GUARDS = rate-limiter circuit-breaker audit-chain idempotency
+
+.PHONY: help check test bench lint differential explore soak clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -28,6 +30,9 @@ lint: .venv/lint.done ## check style and types
 
 differential: .venv/test.done ## compare 500,000 random decisions of both representations with the specification
 	REDSTEP_DECISIONS=500000 $(BIN)/pytest tests/test_differential.py
+
+explore: .venv/check.done ## run every schedule of three clients, two operations each and one fault, for each guard
+	for guard in $(GUARDS); do $(BIN)/redstep explore $$guard --clients 3 || exit; done
 
 soak: .venv/check.done ## check for an hour, or SOAK_S seconds, on every engine that is there
 	$(BIN)/redstep check --time $(SOAK_S) $(ENGINES:%=--engine %)

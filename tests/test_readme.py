@@ -110,7 +110,7 @@ def test_the_two_commands_are_there() -> None:
 
 def test_the_examples_of_use_work(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     """Sync and asyncio, on a client made as anybody makes one."""
-    sync, asynchronous, _ = blocks("README.md", "python")
+    sync, asynchronous, others, _ = blocks("README.md", "python")
     ran(sync, {})
     assert capsys.readouterr().out == "go on, 9 left\n"
     for left in range(8, -1, -1):
@@ -121,12 +121,14 @@ def test_the_examples_of_use_work(engine: Engine, capsys: pytest.CaptureFixture[
     engine.forget()
     ran(asynchronous, {})
     assert capsys.readouterr().out == "True 95\n"
+    ran(others, {})
+    assert capsys.readouterr().out == "b'a receipt' 0\n"
 
 
 def test_an_implementation_is_bound_in_ten_lines(engine_named: Callable[[str], Engine], tmp_path: Path) -> None:
     """The example holds; with its edge off by one it is told as the README says."""
     engine_named("valkey9")
-    block = blocks("README.md", "python")[2]
+    block = blocks("README.md", "python")[-1]
     body = [
         line for line in block.text.splitlines() if line.strip() and not line.lstrip().startswith(("def ", "class ", "from "))
     ]

@@ -38,7 +38,8 @@ class Caller:
     def __init__(self, kind: str, client: Any, limit: Limit, **settings: Any) -> None:
         self._runner = asyncio.Runner() if kind == "asyncio" else None
         self._client = client
-        self._limiter: Any = (AsyncRateLimiter if self._runner else RateLimiter)(client, limit, on_store_failure="closed", **settings)
+        kind_of_limiter: Any = AsyncRateLimiter if self._runner else RateLimiter
+        self._limiter: Any = kind_of_limiter(client, limit, on_store_failure="closed", **settings)
 
     def acquire(self, name: str = "user", **options: Any) -> Decision:
         """One call."""

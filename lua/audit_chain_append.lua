@@ -35,11 +35,22 @@ local first = (((((b * 256 + c) * 256 + d) * 256 + e) * 256 + f) * 256 + g) * 25
 local records, head_key = KEYS[1], KEYS[2]
 local head, length, last = pcall('GET', head_key), pcall('LLEN', records), pcall('LINDEX', records, -1)
 
--- One record that extends the chain as its caller remembers it: these comparisons prove all that is proved below, for less.
-local extends = count == 1 and last and #last > at and #hash == 64
+-- What extends the chain as its caller remembers it: these comparisons prove all that is proved below, for less.
+local extends = last and #last > at and #hash == 64
   and head == seq .. ' ' .. base_hint .. ' ' .. previous and length == first - base_hint
   and sub(last, 1, at + 7) == sub(record, 1, at + 7) and byte(last, at + 8) + 1 == h
   and sub(last, at + 57, at + 88) == sub(record, at + 9, at + 40)
+if extends and count > 1 then
+  local start, link, events = sub(record, 1, at), sub(record, at + 57, at + 88), #record - at - 88
+  for i = 2, count do
+    local one = ARGV[1 * i + 7]
+    _, b, c, d, e, f, g, h = byte(one, at + 1, at + 8)
+    extends = extends and #one > at + 88 and sub(one, 1, at) == start and sub(one, at + 9, at + 40) == link
+      and first + i - 1 == (((((b * 256 + c) * 256 + d) * 256 + e) * 256 + f) * 256 + g) * 256 + h
+    link, events = sub(one, at + 57, at + 88), events + #one - at - 88
+  end
+  extends = extends and events <= EVENTS_MOST
+end
 local base_seq = base_hint
 
 if not extends then

@@ -24,17 +24,14 @@ from typing import Any, TypeVar
 
 from attrs import define, frozen
 
-from redstep.arguments import checked_integer
 from redstep.audit_chain import (
     BATCH,
     BATCH_BYTES_MAX,
     BATCH_RECORDS_MAX,
-    PAGE_RECORDS_MAX,
     SERVER_ORDER,
     Chain,
     Head,
     Kind,
-    Page,
     append,
     append_next,
     read,
@@ -42,18 +39,17 @@ from redstep.audit_chain import (
     read_append_next,
     read_page,
 )
-from redstep.audit_chain_encoding import Record, Unparsable, digest_of, linked, parsed, records_of
+from redstep.audit_chain_encoding import Record, digest_of, linked
 from redstep.audit_chain_errors import AppendFailed, AppendUnknown, Conflict, NotAppended, Regress, Sealed
-from redstep.errors import Corrupt, Misuse, RedstepError, ServiceOverloaded, Unavailable, UnexpectedReply
-from redstep.protocols import send
-from redstep.wishes import Announce, CallScript, DrawInteger, Protocol, ReadClock, RunWork, Sleep
+from redstep.audit_chain_sending import GaveUp, Patience, answered, pause, understood
+from redstep.errors import Misuse
+from redstep.wishes import Announce, Protocol, RunWork
 
 log = logging.getLogger("redstep")
 T = TypeVar("T")
 
 CONFLICT_PAUSE_MS, CONFLICT_PAUSE_MAX_MS = 4, 256
-RESEND_PAUSE_MS, RESEND_PAUSE_MAX_MS = 8, 512
-"""Waits double, from the one to the other; each is drawn between half of itself and all of it."""
+"""Waits after a conflict double, from the one to the other, and are drawn as those between attempts."""
 
 
 @frozen
@@ -114,16 +110,6 @@ def tell_of_the_spool(name: str, error: Exception) -> None:
     log.critical("audit chain %r: the spool failed: %r", name, error)
 
 
-class GaveUp(Exception):
-    """An append came to its end without success."""
-
-    def __init__(self, cause: Exception, *, exhausted: bool) -> None:
-        super().__init__(cause)
-        self.cause = cause
-        self.exhausted = exhausted
-        """Whether a budget ran out, or the outcome is unknown: somebody must hear of it."""
-
-
 Journal = Callable[[Appending], Any] | None
 """Writes down how an append is linked now, before it is sent."""
 Keep = Callable[[Appending], Any] | None
@@ -167,8 +153,8 @@ def _settle_linked(chain: Chain, memory: Memory, appending: Appending, journal: 
                 yield RunWork(partial(journal, appending))
         base_seq = memory.head.base_seq if memory.head else 0
         request = append(chain, appending.records, base_seq)
-        was_ambiguous, reply = yield from _answered(request, patience, appending)
-        answer = _understood(read_append, reply)
+        was_ambiguous, reply = yield from answered(request, patience, appending)
+        answer = understood(read_append, reply)
         if answer.kind is Kind.SEALED and was_ambiguous:
             raise GaveUp(Sealed(f"the chain begins at {answer.head.base_seq} by now"), exhausted=True)
         appending.ambiguous = False
@@ -184,7 +170,7 @@ def _settle_linked(chain: Chain, memory: Memory, appending: Appending, journal: 
         conflicts += 1
         if conflicts > chain.conflict_retries:
             raise GaveUp(Conflict(f"others appended first, {conflicts} times in a row"), exhausted=True)
-        yield from _pause(pause_ms)
+        yield from pause(pause_ms)
         pause_ms = min(2 * pause_ms, CONFLICT_PAUSE_MAX_MS)
 
 
@@ -198,8 +184,8 @@ def _settle_next(chain: Chain, memory: Memory, appending: Appending, journal: Jo
             if journal:
                 yield RunWork(partial(journal, appending))
         request = append_next(chain, appending.since, item.append_id, item.event, digest_of(item.event))
-        was_ambiguous, reply = yield from _answered(request, patience, appending)
-        answer = _understood(read_append_next, reply)
+        was_ambiguous, reply = yield from answered(request, patience, appending)
+        answer = understood(read_append_next, reply)
         if answer.kind is Kind.SEALED and was_ambiguous:
             raise GaveUp(Sealed(f"records from {appending.since} on were sealed meanwhile"), exhausted=True)
         appending.ambiguous = False
@@ -212,71 +198,10 @@ def _settle_next(chain: Chain, memory: Memory, appending: Appending, journal: Jo
         appending.since = None
 
 
-def _first_head(chain: Chain, patience: "Patience") -> Protocol[Head]:
+def _first_head(chain: Chain, patience: Patience) -> Protocol[Head]:
     """Read where the chain ends. Whatever fails here, nothing was appended."""
-    _, reply = yield from _answered(read(chain, 0, 0), patience)
-    return _understood(read_page, reply).head or Head(0, 0, chain.genesis.hex())
-
-
-@define
-class Patience:
-    """For how long one append may be sent again; time spent otherwise, on conflicts, is not counted."""
-
-    left_ms: int
-    pause_ms: int = RESEND_PAUSE_MS
-    since_ms: int | None = None
-    """When the request failed first that is waited for now."""
-
-    def wait(self, now_ms: int) -> int | None:
-        """How long to wait before the next attempt; None when there is no time left."""
-        self.since_ms = now_ms if self.since_ms is None else self.since_ms
-        left_ms = self.since_ms + self.left_ms - now_ms
-        pause_ms, self.pause_ms = min(self.pause_ms, left_ms), min(2 * self.pause_ms, RESEND_PAUSE_MAX_MS)
-        return pause_ms if left_ms > 0 else None
-
-    def end(self, now_ms: int) -> None:
-        """There is an answer."""
-        if self.since_ms is not None:
-            self.left_ms -= now_ms - self.since_ms
-            self.since_ms = None
-
-
-def _answered(
-    request: CallScript, patience: Patience, appending: Appending | None = None
-) -> Protocol[tuple[bool, list[int | bytes]]]:
-    """Have a request answered; say whether any attempt before the answer may have been executed. Raises GaveUp."""
-    while True:
-        in_doubt = appending is not None and appending.ambiguous
-        if appending is not None:
-            appending.ambiguous = True  # it is, as long as we wait: a cancellation may be thrown in here
-        try:
-            reply: list[int | bytes] = yield request
-        except RedstepError as error:
-            definite = not isinstance(error, UnexpectedReply) and getattr(error, "definite", True)
-            if appending is not None:
-                appending.ambiguous = in_doubt or not definite
-            if definite and not in_doubt:
-                raise GaveUp(error, exhausted=False) from error
-            most_ms = patience.wait((yield ReadClock()))
-            if most_ms is None or not isinstance(error, Unavailable | ServiceOverloaded):
-                raise GaveUp(error, exhausted=True) from error
-        else:
-            if patience.since_ms is not None:
-                patience.end((yield ReadClock()))
-            return in_doubt, reply
-        yield from _pause(most_ms)
-
-
-def _pause(most_ms: int) -> Protocol[None]:
-    ms: int = yield DrawInteger((most_ms + 1) // 2, most_ms)
-    yield Sleep(ms)
-
-
-def _understood(reader: Callable[[list[int | bytes]], T], reply: list[int | bytes]) -> T:
-    try:
-        return reader(reply)
-    except UnexpectedReply as error:  # what answers is not our script, and nobody knows what it did
-        raise GaveUp(error, exhausted=True) from error
+    _, reply = yield from answered(read(chain, 0, 0), patience)
+    return understood(read_page, reply).head or Head(0, 0, chain.genesis.hex())
 
 
 # ---------------------------------------------------------------------------------------------- and what is told of it
@@ -338,25 +263,3 @@ def check_items(chain: Chain, items: tuple[Item, ...]) -> None:
     size = sum(len(item.event) for item in items)
     if size > BATCH_BYTES_MAX:
         raise Misuse("events", f"have {size} bytes together, more than {BATCH_BYTES_MAX}")
-
-
-def head(chain: Chain) -> Protocol[Head]:
-    """Ask where the chain ends. Raises Unavailable, Corrupt, ServiceOverloaded."""
-    page = read_page((yield from send(read(chain, 0, 0))))
-    return page.head or Head(0, 0, chain.genesis.hex())
-
-
-def page_from(chain: Chain, from_seq: int, count: int) -> Protocol[Page]:
-    """Read what is stored from a seq or the base on, and the head at that moment. Raises as `head`, and Misuse."""
-    checked_integer("from_seq", from_seq, 0)
-    checked_integer("count", count, 1, PAGE_RECORDS_MAX)
-    return read_page((yield from send(read(chain, from_seq, count))))
-
-
-def records_from(chain: Chain, from_seq: int, count: int) -> Protocol[tuple[Record, ...]]:
-    """Read records. They are not verified, but one that can't be read is Corrupt. Raises as `page_from`."""
-    page = yield from page_from(chain, from_seq, count)
-    try:
-        return tuple(parsed(text) for text in records_of(page.page))
-    except Unparsable as error:
-        raise Corrupt(f"{chain.keys[0]} holds what is no record: {error}") from error

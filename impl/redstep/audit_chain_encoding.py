@@ -19,6 +19,7 @@ import hashlib
 import secrets
 import struct
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -52,6 +53,7 @@ class Record:
     event: bytes
 
 
+@lru_cache(maxsize=64)
 def opening(chain_id: bytes) -> bytes:
     """What every record of a chain begins with."""
     return _OPENING.pack(VERSION, len(chain_id)) + chain_id

@@ -19,14 +19,12 @@ from redstep.audit_chain_appending import (
     Memory,
     append_items,
     failed,
-    head,
     outcomes,
-    page_from,
-    records_from,
 )
 from redstep.audit_chain_encoding import Record, digest_of, records_of
 from redstep.audit_chain_events import canonical, canonical_text, encoder
 from redstep.audit_chain_export import Exported, SegmentReader, SegmentWriter, export, seal
+from redstep.audit_chain_reading import head, page_from, records_from
 from redstep.audit_chain_spool import Drained, Spool, drain
 from redstep.audit_chain_verification import Verdict, verify
 from redstep.protocols import send

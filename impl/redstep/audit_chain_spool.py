@@ -28,9 +28,10 @@ from typing import Any
 from attrs import frozen
 
 from redstep.audit_chain import Chain
-from redstep.audit_chain_appending import Appended, Appending, GaveUp, Item, Memory, failed, settle
+from redstep.audit_chain_appending import Appended, Appending, Item, Memory, failed, settle
 from redstep.audit_chain_encoding import linked
 from redstep.audit_chain_errors import AppendFailed
+from redstep.audit_chain_sending import GaveUp
 from redstep.errors import Corrupt, Misuse, ServiceOverloaded, Unavailable
 from redstep.wishes import Protocol, RunWork
 

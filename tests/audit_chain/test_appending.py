@@ -12,9 +12,10 @@ import redis
 
 from redstep import audit_chain_appending as appending
 from redstep.audit_chain import SERVER_ORDER, Chain, Kind, seal
-from redstep.audit_chain_appending import Appended, Appending, GaveUp, Item, Memory
+from redstep.audit_chain_appending import Appended, Appending, Item, Memory
 from redstep.audit_chain_encoding import linked
 from redstep.audit_chain_errors import AppendFailed, AppendUnknown, Conflict, NotAppended, Regress, Sealed
+from redstep.audit_chain_sending import GaveUp
 from redstep.errors import Corrupt, Misuse, ServiceOverloaded, Unavailable, UnexpectedReply
 from redstep.wishes import CallScript
 from redstep_check.engines import Engine

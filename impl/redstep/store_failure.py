@@ -111,6 +111,8 @@ def through(breaker: LocalBreaker, protocol: Protocol[T]) -> Protocol[T]:
     permit = yield from breakers.acquire(breaker)
     try:
         result = yield from protocol
+    except GeneratorExit:
+        raise
     except BaseException as error:
         yield from breakers.conclude(breaker, permit, error)
         raise

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from redstep_check.binding import Answer, Answered
 from redstep_check.guards.circuit_breaker import NARROW
-from redstep_check.interleavings.binding import Attempt, Course, Heard, Interrupted, Pauses, Who, requests, was_cancelled
+from redstep_check.interleavings.binding import Course, Heard, Interrupted, Pauses, Who, requests, was_cancelled
 from redstep_check.interleavings.binding import Sequential as Base
 from redstep_check.interleavings.judging import heard, rules_of
 from redstep_check.lockstep import Mismatch
@@ -154,14 +154,9 @@ def _left(course: Course, state: spec.State) -> None:
         return
     reports = [each for each in requests(course) if isinstance(each.call, spec.Report)]
     last = reports[-1] if reports else None
-    in_vain = last is not None and (last.heard in (Heard.LOST, Heard.NOT_SENT) or _is_in_doubt(last))
+    in_vain = last is not None and last.heard in (Heard.LOST, Heard.NOT_SENT)
     if state.epoch == permit.epoch and permit.number in state.probes and not in_vain:
         raise Mismatch("CB-10", "what a call leaves in flight", "nothing", permit)
-
-
-def _is_in_doubt(report: Attempt) -> bool:
-    """CM-4: a report is sent at most once, so that a neutral one that was interrupted itself is not sent again."""
-    return report.heard is Heard.CANCELLED and report.call.outcome is spec.Outcome.NEUTRAL
 
 
 def outcome_of(operation: Operation, course: Course) -> object:

@@ -38,9 +38,6 @@ from redstep_check.interleavings.binding import (
 )
 from redstep_spec.delivery import Failed, Unknown
 
-WISHES_MAX = 100
-"""How many wishes a protocol may have that is discarded."""
-
 
 class Cancelled(CancelledError):
     """The cancellation of a client."""
@@ -77,19 +74,9 @@ def stand(protocol: Protocol[Any], process: Process, fed: Sequence[Fed], reader:
         elif (outcome := _outcome(wish, process, told)) is not None:
             run.feed(outcome)
         else:
-            _discard(protocol)
+            protocol.close()  # another, told the same, will go on in its place
             return Waits(_stop(wish))
     return Ends(ended(run.result, reader))
-
-
-def _discard(protocol: Protocol[Any]) -> None:
-    """End a protocol, whatever it still wishes for: another, told the same, will go on in its place."""
-    for _ in range(WISHES_MAX):
-        try:
-            protocol.close()
-        except RuntimeError:  # it had a wish
-            continue
-        return
 
 
 def _stop(wish: Wish) -> Asks | Pauses:

@@ -48,6 +48,8 @@ class ReadThenWrite(InterleavedCircuitBreaker):
             permit = Permit(reply[2], reply[3])
         try:
             result = yield RunWork(partial(self.work, work))
+        except GeneratorExit:
+            raise
         except BaseException as error:
             yield from self.module.protocols.conclude(breaker, permit, error)
             raise
@@ -111,7 +113,14 @@ BUGS = (
         "a permit lost on cancel at the report",
         "CB-10",
         PROTOCOLS,
-        old="        if outcome is not Outcome.NEUTRAL:\n            yield from free(breaker, permit)\n        raise",
+        old="        if permit.number:\n            yield from _reported(breaker, permit, Outcome.NEUTRAL)\n        raise",
         new="        raise",
+    ),
+    _faulty(
+        "a permit lost on cancel at a neutral report",
+        "CB-10",
+        PROTOCOLS,
+        old="        if permit.number:\n            yield from _reported(",
+        new="        if permit.number and outcome is not Outcome.NEUTRAL:\n            yield from _reported(",
     ),
 )

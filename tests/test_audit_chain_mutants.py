@@ -20,19 +20,23 @@ import redstep_spec
 from redstep_check import runs
 from redstep_check.binding import Answer, Answered, Misused, Stored
 from redstep_check.engines import DEFAULT, Engine
-from redstep_check.guards.audit_chain import SOMETIMES, Asking, AuditChainSession, AuditChainTarget, Wrote
+from redstep_check.guards.audit_chain import SEEN, Altered, Asked, Asking, AuditChainSession, AuditChainTarget, Wrote
 from redstep_check.guards.audit_chain_simpler import simpler
+from redstep_check.guards.audit_chain_tampering import How
 from redstep_check.guards.audit_chain_telling import tell, tell_answer
 from redstep_check.machines.audit_chain import AuditChainMachine
 from redstep_check.models.audit_chain import ModelAuditChain
 from redstep_check.naive.audit_chain import NaiveAuditChain
+from redstep_check.registry import GUARDS
 from redstep_check.runs import Bench, Budget, Verdict
 from redstep_check.stories import decoded, encoded
 from redstep_spec import audit_chain
 from redstep_spec.arguments import Misuse
+from redstep_spec.audit_chain import Seal
+from redstep_spec.audit_chain_writer import Entry, Mode, Write
 from redstep_spec.delivery import Fate
 
-BENCH = Bench(session=AuditChainSession, machine=AuditChainMachine, sometimes=SOMETIMES, simpler=simpler)
+BENCH = Bench(session=AuditChainSession, machine=AuditChainMachine, sometimes=SEEN.sometimes, simpler=simpler)
 BUDGET = Budget(seed=20_250)
 MODULES = ("canonical_json", "audit_chain_encoding", "audit_chain", "audit_chain_writer", "audit_chain_verification")
 SHORT = 8
@@ -338,3 +342,17 @@ def test_the_naive_chain_is_caught(engine_named: Callable[[str], Engine]) -> Non
     target.close()
     assert result.mismatch is not None
     assert (result.mismatch.rule, len(result.mismatch.story)) == ("AC-3", 1)
+
+
+@pytest.mark.parametrize("how", How)
+def test_what_was_edited_is_sealed_as_it_is(engine_named: Callable[[str], Engine], how: How) -> None:
+    """Whatever stands in a record's place, its own append id is none of the chain's when it is sealed."""
+    guard = GUARDS["audit-chain"]
+    target = guard.target("mixed/protocol")(engine_named(DEFAULT))
+    entries = tuple(Entry(append_id=bytes([number]) * 16, event="1") for number in range(3))
+    session = AuditChainSession(target)
+    session.play(Wrote("w1", Write(name="a", entries=entries, mode=Mode.BATCH)))
+    session.play(Altered("a", how, 0))
+    session.play(Asked(Seal(name="a", upto_seq=2, keep=1)))
+    assert [told.answer for told in session.story if isinstance(told.move, Asked)]
+    target.close()

@@ -16,7 +16,7 @@ from attrs import evolve
 from redstep_check.exploration import Explored, World, explore, steps
 from redstep_check.guards.audit_chain import (
     KINDS,
-    SOMETIMES,
+    SEEN,
     Altered,
     Asked,
     AuditChainSession,
@@ -56,7 +56,7 @@ def entry(event: str = "1") -> Entry:
 
 def test_every_property_has_a_rule_a_sentence_and_a_name_of_its_own() -> None:
     """The rule exists, and no two share a name."""
-    every = [*PROPERTIES.always, *SOMETIMES]
+    every = [*PROPERTIES.always, *SEEN.sometimes]
     assert all(each.rule in RULES and each.sentence for each in every)
     assert len({each.name for each in every}) == len(every)
 
@@ -404,7 +404,7 @@ def reached(story: Sequence[Any]) -> set[str]:
 
 def test_each_sometimes_property_has_its_stories() -> None:
     """None is forgotten."""
-    assert set(STORIES) == {each.name for each in SOMETIMES}
+    assert set(STORIES) == {each.name for each in SEEN.sometimes}
 
 
 @pytest.mark.parametrize("name", STORIES)

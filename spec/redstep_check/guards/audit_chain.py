@@ -32,13 +32,14 @@ from redstep_spec.audit_chain_verification import Anchor
 from redstep_spec.audit_chain_writer import Entry, Mode, Write
 from redstep_spec.canonical_json import NotCanonical, canonical_text, read
 from redstep_spec.delivery import Fate, Replied
+from redstep_spec.properties import Properties
 from redstep_spec.properties.audit_chain import PROPERTIES, Transition
 from redstep_spec.properties.audit_chain_store_seen import PROPERTIES as STORE_SEEN
 from redstep_spec.properties.audit_chain_verification_seen import PROPERTIES as VERIFICATION_SEEN
 from redstep_spec.properties.audit_chain_writer_seen import PROPERTIES as WRITER_SEEN
 
 NAME = "audit-chain"
-SOMETIMES = [*WRITER_SEEN.sometimes, *STORE_SEEN.sometimes, *VERIFICATION_SEEN.sometimes]
+SEEN = Properties(PROPERTIES.always, [*WRITER_SEEN.sometimes, *STORE_SEEN.sometimes, *VERIFICATION_SEEN.sometimes])
 DECIDED = frozenset({*DECISIONS, "argument"})
 """The reply fields that every rule of a decision bears upon."""
 NOWHERE = bytes(32)
@@ -265,7 +266,8 @@ class AuditChainSession(Session[Move]):
             raise ImpossibleStory("a target that tells no misuse is asked nothing impossible")
         answer = self.ask(asking, fates)
         self.story.append(Told(move, Replied(transition.reply), answer))
-        self._observe(transition)
+        tested = {*transition.reply.because, *rules_of(transition.reply).values(), "CM-8"}
+        self.observe(SEEN, transition, tested)
         self._compare(transition, answer)
         self._note(transition)
         if "stored" in self.target.features and is_name(transition.name):
@@ -279,13 +281,6 @@ class AuditChainSession(Session[Move]):
         for stored in transition.added if name not in self.altered else ():
             if record := decoded(stored):
                 ends.setdefault(record.seq + 1, record.hash)
-
-    def _observe(self, transition: Transition) -> None:
-        for always in PROPERTIES.always:
-            if not always.holds(transition):
-                raise SpecificationBroken(f"{always.rule} {always.name}: {always.sentence}\n{transition}")
-        self.reached |= {each.name for each in SOMETIMES if each.name not in self.reached and each.holds(transition)}
-        self.fired.update({*transition.reply.because, *rules_of(transition.reply).values(), "CM-8"})
 
     def _compare(self, transition: Transition, answer: Answer) -> None:
         try:

@@ -3,14 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
-
-from redstep_check.binding import Answered, Broke, Misused
+from redstep_check.guards import telling
 from redstep_check.guards.audit_chain import Altered, Asked, Linked, Move, Resent, Verified, Wrote
 from redstep_spec import audit_chain as store
-from redstep_spec.arguments import Misuse
 from redstep_spec.audit_chain_writer import CONFLICTS_MAX, Entry, Mode
-from redstep_spec.delivery import Failed, Replied, Unknown
 
 LONGEST = 40
 """How many characters of a text are told."""
@@ -49,9 +45,7 @@ def _tell_write(move: Wrote) -> str:
         words.append(f"at most {call.resends} resends")
     if any(call.rivals):
         words.append("after others at attempt " + ", ".join(str(n) for n, rival in enumerate(call.rivals, 1) if rival))
-    if move.fates:
-        words.append(f"[{', then '.join(fate.value for fate in move.fates)}]")
-    return " ".join(words)
+    return " ".join((*words, *telling.tell_fates(move.fates)))
 
 
 def _events(entries: tuple[Entry, ...]) -> str:
@@ -65,22 +59,7 @@ def _short(value: object, *, quoted: bool = True) -> str:
 
 def tell_answer(answer: object) -> str:
     """What one side says to a move, in a few words."""
-    match answer:
-        case None:
-            return ""
-        case Replied(reply):
-            return tell_answer(reply)
-        case Misuse(argument) | Misused(argument):
-            return f"misuse of {argument}"
-        case Failed():
-            return "fails, definitely"
-        case Unknown():
-            return "fails, outcome unknown"
-        case Broke(problem):
-            return f"error: {problem}"
-        case Answered(values):
-            return _tell_values(values)
-    return _tell_values(attrs.asdict(answer)) if attrs.has(type(answer)) else repr(answer)  # type: ignore[arg-type]
+    return telling.tell_answer(answer, _tell_values)
 
 
 def _tell_values(values: Mapping[str, Any]) -> str:

@@ -16,21 +16,24 @@ Features of a target beyond acquire, and reports of success and failure:
     stored         what is stored can be read
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import attrs
 from attrs import evolve, frozen
 
-from redstep_check.binding import Answered, Broke, Misused, Target, Unreadable
-from redstep_check.lockstep import ImpossibleStory, Mismatch, Session, SpecificationBroken, Told, compare, rules_of
+from redstep_check.binding import Target, Unreadable
+from redstep_check.guards import telling
+from redstep_check.guards.telling import shortened
+from redstep_check.lockstep import ImpossibleStory, Mismatch, Session, Told, compare, rules_of
 from redstep_spec import circuit_breaker as spec
 from redstep_spec.arguments import Misuse
-from redstep_spec.delivery import Failed, Fate, Outcome, Replied, Unknown, deliver, rules_met
+from redstep_spec.delivery import Fate, Outcome, Replied, Unknown, deliver, rules_met
+from redstep_spec.properties import Properties
 from redstep_spec.properties.circuit_breaker import PROPERTIES, Transition
 from redstep_spec.properties.circuit_breaker_seen import PROPERTIES as SEEN
 
 NAME = "circuit-breaker"
+CHECKED = Properties(PROPERTIES.always, SEEN.sometimes)
 START_MS = 1_000
 """The time at which a session starts."""
 RESENDS = 1
@@ -168,11 +171,7 @@ class CircuitBreakerSession(Session[Move]):
         return outcome
 
     def _observe(self, transition: Transition, tested: tuple[str, ...]) -> None:
-        for always in PROPERTIES.always:
-            if not always.holds(transition):
-                raise SpecificationBroken(f"{always.rule} {always.name}: {always.sentence}\n{transition}")
-        self.reached |= {each.name for each in SEEN.sometimes if each.name not in self.reached and each.holds(transition)}
-        self.fired.update(tested)
+        self.observe(CHECKED, transition, tested)
         if transition.reply is not None:
             self.fired.update((*transition.reply.because, "CM-2", "CM-8"))
         if transition.after.epoch != transition.before.epoch:
@@ -284,7 +283,7 @@ def tell(move: Move) -> str:
     """A move as a person would say it."""
     if isinstance(move, Called):
         call, policy, drawn_ms = move.call, move.call.policy, getattr(move.call, "open_ms", 0)
-        words = [f"{VERBS[type(call)]} {_name(call.name)}"]
+        words = [f"{VERBS[type(call)]} {shortened(call.name)}"]
         if isinstance(call, spec.Report):
             words.append(f"as {call.permit!r}: {call.outcome!r}")
         if move.grant is not None:
@@ -292,12 +291,10 @@ def tell(move: Move) -> str:
     else:
         policy, drawn_ms = move.policy, move.open_ms
         words = [f"report {move.outcome.value} of"]
-        words.append(f"call {move.grant}" if isinstance(move, Reported) else f"{_name(move.name)} {_forgery(move)}")
+        words.append(f"call {move.grant}" if isinstance(move, Reported) else f"{shortened(move.name)} {_forgery(move)}")
     words.append(f"(F={policy.failure_threshold!r} S={policy.success_threshold!r} T={policy.open_ms!r}")
     words[-1] += f", open for {drawn_ms!r} ms)" if drawn_ms else ")"
-    if move.fates:
-        words.append(f"[{', then '.join(fate.value for fate in move.fates)}]")
-    return " ".join(words)
+    return " ".join((*words, *telling.tell_fates(move.fates)))
 
 
 def _forgery(move: Forged) -> str:
@@ -315,34 +312,12 @@ VERBS = {
 }
 
 
-def _name(name: object) -> str:
-    text = repr(name)
-    return text if len(text) <= 24 else f"{text[:16]}... ({len(text)} characters)"
-
-
 def tell_answer(answer: object) -> str:
     """What one side says to a move, in a few words."""
-    match answer:
-        case None:
-            return ""
-        case Replied(reply):
-            return tell_answer(reply)
-        case Misuse(argument) | Misused(argument):
-            return f"misuse of {argument}"
-        case Failed():
-            return "fails, definitely"
-        case Unknown():
-            return "fails, outcome unknown"
-        case Broke(problem):
-            return f"error: {problem}"
-        case Answered(values):
-            return _tell_values(dict(values))
-        case spec.Admitted() | spec.Refused() | spec.Counted() | spec.Seen() | spec.Forced():
-            return _tell_values(attrs.asdict(answer, recurse=False))
-    return repr(answer)
+    return telling.tell_answer(answer, _tell_values)
 
 
-def _tell_values(values: dict[str, Any]) -> str:
+def _tell_values(values: Mapping[str, Any]) -> str:
     words = []
     if "admitted" in values:
         words.append("admitted" if values["admitted"] else f"refused, {values.get('why', 'open')}")

@@ -6,6 +6,7 @@ from functools import partial
 from attrs import astuple, evolve
 
 from redstep_check.guards.circuit_breaker import START_MS, Called, Move, Reported
+from redstep_check.guards.simpler import smaller, sooner
 from redstep_spec import circuit_breaker as spec
 
 Moves = tuple[Move, ...]
@@ -22,7 +23,7 @@ def simpler(moves: Moves) -> Iterator[Moves]:
         for change in CHANGES:
             yield (*moves[:place], change(move), *moves[place + 1 :])
     yield _renumbered(moves)
-    yield from _sooner(moves)
+    yield from sooner(moves, START_MS)
 
 
 def _lessenings(moves: Moves) -> Iterator[Change]:
@@ -30,7 +31,7 @@ def _lessenings(moves: Moves) -> Iterator[Change]:
     policies = {_policy(move) for move in moves}
     for name in ("failure_threshold", "success_threshold", "open_ms"):
         for number in sorted({getattr(policy, name) for policy in policies if type(getattr(policy, name)) is int}):
-            for less in _smaller(number):
+            for less in smaller(number):
                 yield partial(_lessened, name, number, less)
 
 
@@ -87,10 +88,6 @@ def _no_fates(move: Move) -> Move:
 CHANGES: tuple[Change, ...] = (_no_fates, _fewer_fates, _renamed, _plainly_drawn)
 
 
-def _smaller(number: int) -> Iterator[int]:
-    yield from (less for less in (1, 2, 3, 5, number // 2, number * 3 // 4, number - 1) if 0 < less < number)
-
-
 def _renumbered(moves: Moves) -> Moves:
     """Only permits that are reported have a number; they are counted from 1, in the order in which they are told."""
     reported = {move.grant for move in moves if isinstance(move, Reported)}
@@ -103,20 +100,3 @@ def _regranted(move: Move, numbers: dict[int | None, int]) -> Move:
     if isinstance(move, Called):
         return evolve(move, grant=numbers.get(move.grant))
     return evolve(move, grant=numbers.get(move.grant, move.grant)) if isinstance(move, Reported) else move
-
-
-def _sooner(moves: Moves) -> Iterator[Moves]:
-    """Begin at the beginning; shorten one step of the clock, and what follows comes sooner or is as late as before."""
-    yield tuple(_moved(move, START_MS - moves[0].now_ms) for move in moves)
-    for place in range(1, len(moves)):
-        step_ms = moves[place].now_ms - moves[place - 1].now_ms
-        for less_ms in {step_ms, step_ms // 2, 1 if step_ms > 0 else -1} - {0}:
-            if abs(step_ms - less_ms) < abs(step_ms):
-                yield (*moves[:place], *(_moved(move, -less_ms) for move in moves[place:]))
-                yield (*moves[:place], _moved(moves[place], -less_ms), *moves[place + 1 :])
-
-
-def _moved(move: Move, by_ms: int) -> Move:
-    if not isinstance(move, Called):
-        return evolve(move, now_ms=move.now_ms + by_ms)
-    return evolve(move, call=evolve(move.call, now_ms=move.call.now_ms + by_ms))

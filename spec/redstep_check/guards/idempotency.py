@@ -12,13 +12,15 @@ Features of a target beyond claim and complete:
 """
 
 import time
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, get_args, get_type_hints
 
-import attrs
 from attrs import evolve, frozen
 
-from redstep_check.binding import Answer, Answered, Broke, Misused, Stored, Target, Unreadable
+from redstep_check.binding import Answer, Answered, Stored, Target, Unreadable
+from redstep_check.guards import telling
+from redstep_check.guards.ttl import EXPLICIT_CLOCK_TTL_MS, Written
 from redstep_check.lockstep import ImpossibleStory, Mismatch, Session, Told, compare
 from redstep_spec import idempotency as spec
 from redstep_spec.arguments import Misuse
@@ -28,8 +30,6 @@ from redstep_spec.properties.idempotency import PROPERTIES, Transition
 NAME = "idempotency"
 START_MS = 1_000
 """The time at which a session starts."""
-EXPLICIT_CLOCK_TTL_MS = 86_400_000
-"""CM-2: what every TTL is longer by when the engine's clock must decide nothing."""
 RESENDS = 1
 """How often a client sends a call again."""
 DECIDED = frozenset({"verdict", "argument"})
@@ -58,21 +58,6 @@ class Removed:
 
 
 Move = Called | Removed
-
-
-@frozen
-class Written:
-    """A TTL that a record may have been given, and between which instants of a monotonic clock."""
-
-    ttl_ms: int
-    after_s: float
-    before_s: float
-
-    def bounds_ms(self, read_s: float) -> tuple[float, float]:
-        """The least and the most that may be left of it when it was read after this instant and before now."""
-        oldest_ms = (time.monotonic() - self.after_s) * 1000 + 1
-        youngest_ms = (read_s - self.before_s) * 1000 - 1
-        return self.ttl_ms - oldest_ms, self.ttl_ms - youngest_ms
 
 
 class IdempotencySession(Session[Move]):
@@ -267,9 +252,7 @@ def tell(move: Move) -> str:
         case spec.Renew(lease_ms=lease_ms):
             words.append(f"for {lease_ms!r} ms")
     words.append(f"retention {call.retention_ms!r} ms")
-    if move.fates:
-        words.append(f"[{', then '.join(fate.value for fate in move.fates)}]")
-    return " ".join(words)
+    return " ".join((*words, *telling.tell_fates(move.fates)))
 
 
 def _scope(scope: spec.Scope) -> str:
@@ -283,27 +266,10 @@ def _text(value: object) -> str:
 
 def tell_answer(answer: object) -> str:
     """What one side says to a move, in a few words."""
-    match answer:
-        case None:
-            return ""
-        case Replied(reply):
-            return tell_answer(reply)
-        case Misuse(argument) | Misused(argument):
-            return f"misuse of {argument}"
-        case Failed():
-            return "fails, definitely"
-        case Unknown():
-            return "fails, outcome unknown"
-        case Broke(problem):
-            return f"error: {problem}"
-        case Answered(values):
-            return _tell_values(dict(values))
-        case _ if attrs.has(type(answer)):
-            return _tell_values(attrs.asdict(answer))  # type: ignore[arg-type]  # it has
-    return repr(answer)
+    return telling.tell_answer(answer, _tell_values)
 
 
-def _tell_values(values: dict[str, Any]) -> str:
+def _tell_values(values: Mapping[str, Any]) -> str:
     words = [str(values.get("verdict", "done")).replace("_", " ")]
     if "fence" in values:
         words.append(f"fence {values['fence']}")

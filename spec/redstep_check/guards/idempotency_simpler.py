@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 
 from redstep_check.guards.idempotency import START_MS, Called, Move, Removed
+from redstep_check.guards.simpler import smaller, sooner
 from redstep_spec import idempotency as spec
 
 Moves = tuple[Move, ...]
@@ -22,7 +23,7 @@ def simpler(moves: Moves) -> Iterator[Moves]:
     for place, move in enumerate(moves):
         for change in _changes((move,)):
             yield (*moves[:place], change(move), *moves[place + 1 :])
-    yield from _sooner(moves)
+    yield from sooner(moves, START_MS)
 
 
 def _changes(moves: Moves) -> Iterator[Change]:
@@ -40,7 +41,7 @@ def _changes(moves: Moves) -> Iterator[Change]:
             yield _replaced("response", response, shorter)
     for name in NUMBERS:
         for number in sorted({value for call in calls if type(value := getattr(call, name, None)) is int}):
-            for less in _smaller(number):
+            for less in smaller(number):
                 yield _replaced(name, number, less)
 
 
@@ -65,24 +66,3 @@ def _replaced(name: str, old: object, new: Any) -> Change:
         return attrs.evolve(move, call=attrs.evolve(move.call, **{name: new}))
 
     return change
-
-
-def _smaller(number: int) -> Iterator[int]:
-    yield from (less for less in (1, 2, 3, 10, number // 2, number * 3 // 4, number - 1) if 0 < less < number)
-
-
-def _sooner(moves: Moves) -> Iterator[Moves]:
-    """Begin at the beginning; shorten one step of the clock, and what follows comes sooner or is as late as before."""
-    yield tuple(_moved(move, START_MS - moves[0].now_ms) for move in moves)
-    for place in range(1, len(moves)):
-        step_ms = moves[place].now_ms - moves[place - 1].now_ms
-        for less_ms in {step_ms, step_ms // 2, 1 if step_ms > 0 else -1} - {0}:
-            if abs(step_ms - less_ms) < abs(step_ms):
-                yield (*moves[:place], *(_moved(move, -less_ms) for move in moves[place:]))
-                yield (*moves[:place], _moved(moves[place], -less_ms), *moves[place + 1 :])
-
-
-def _moved(move: Move, by_ms: int) -> Move:
-    if isinstance(move, Removed):
-        return attrs.evolve(move, now_ms=move.now_ms + by_ms)
-    return attrs.evolve(move, call=attrs.evolve(move.call, now_ms=move.call.now_ms + by_ms))

@@ -15,13 +15,16 @@ Features of a target beyond an acquire of cost 1 under one limit:
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import attrs
 from attrs import frozen
 
-from redstep_check.binding import Answered, Broke, Misused, Stored, Target, Unreadable
+from redstep_check.binding import Stored, Target, Unreadable
+from redstep_check.guards import telling
+from redstep_check.guards.telling import shortened
+from redstep_check.guards.ttl import EXPLICIT_CLOCK_TTL_MS, Written
 from redstep_check.lockstep import ImpossibleStory, Mismatch, Session, Told, compare
 from redstep_spec import rate_limiter as spec
 from redstep_spec.arguments import Misuse
@@ -31,8 +34,6 @@ from redstep_spec.properties.rate_limiter import PROPERTIES, Transition
 NAME = "rate-limiter"
 START_MS = 1_000
 """The time at which a session starts."""
-EXPLICIT_CLOCK_TTL_MS = 86_400_000
-"""CM-2: what every TTL is longer by when the engine's clock must decide nothing."""
 RESENDS = 1
 """How often a client sends an idempotent call again."""
 DECIDED = frozenset({"allowed", "remaining", "reset_after_ms"})
@@ -62,15 +63,6 @@ class Removed:
 
 
 Move = Called | Removed
-
-
-@frozen
-class Written:
-    """When a log was last written: the TTL it was given, and between which instants of a monotonic clock."""
-
-    ttl_ms: int
-    after_s: float
-    before_s: float
 
 
 class RateLimiterSession(Session[Move]):
@@ -180,12 +172,11 @@ class RateLimiterSession(Session[Move]):
         written = self._written.get(key, Written(0, read_s, read_s))
         if stored.ttl_ms is None:
             raise Mismatch("RL-8", "the TTL", f"{written.ttl_ms} ms", "none")
-        oldest_ms = (time.monotonic() - written.after_s) * 1000 + 1
-        youngest_ms = (read_s - written.before_s) * 1000 - 1
-        if stored.ttl_ms < written.ttl_ms - oldest_ms:
-            raise Mismatch("CM-3", "the TTL", f">= {written.ttl_ms - oldest_ms:.0f} ms", f"{stored.ttl_ms} ms")
-        if stored.ttl_ms > written.ttl_ms - youngest_ms:
-            raise Mismatch("RL-8", "the TTL", f"<= {written.ttl_ms - youngest_ms:.0f} ms", f"{stored.ttl_ms} ms")
+        least_ms, most_ms = written.bounds_ms(read_s)
+        if stored.ttl_ms < least_ms:
+            raise Mismatch("CM-3", "the TTL", f">= {least_ms:.0f} ms", f"{stored.ttl_ms} ms")
+        if stored.ttl_ms > most_ms:
+            raise Mismatch("RL-8", "the TTL", f"<= {most_ms:.0f} ms", f"{stored.ttl_ms} ms")
 
 
 def expected(logs: spec.Logs, call: spec.Call, fates: tuple[Fate, ...]) -> tuple[spec.Logs, Outcome[spec.Reply]]:
@@ -228,51 +219,25 @@ def blame(transition: Transition) -> str:
 def tell(move: Move) -> str:
     """A move as a person would say it."""
     if isinstance(move, Removed):
-        return f"the dead log of {_name(move.name)} (window {move.window_ms} ms) is removed"
+        return f"the dead log of {shortened(move.name)} (window {move.window_ms} ms) is removed"
     call = move.call
-    words = [f"{type(call).__name__.lower()} {_name(call.name)}"]
+    words = [f"{type(call).__name__.lower()} {shortened(call.name)}"]
     if isinstance(call, spec.Acquire) and call.cost != 1:
         words.append(f"cost {call.cost!r}")
     if isinstance(call, spec.Acquire) and call.request_id is not None:
-        words.append(f"id {_name(call.request_id)}")
+        words.append(f"id {shortened(call.request_id)}")
     words.append("under " + (" and ".join(f"{each.limit!r} per {each.window_ms!r} ms" for each in call.limits) or "no limit"))
     if not isinstance(call, spec.Reset) and call.region:
         words.append(f"(cold until {call.region.warm_at_ms} ms, {call.region.percent} %)")
-    if move.fates:
-        words.append(f"[{', then '.join(fate.value for fate in move.fates)}]")
-    return " ".join(words)
-
-
-def _name(name: object) -> str:
-    text = repr(name)
-    return text if len(text) <= 24 else f"{text[:16]}... ({len(text)} characters)"
+    return " ".join((*words, *telling.tell_fates(move.fates)))
 
 
 def tell_answer(answer: object) -> str:
     """What one side says to a move, in a few words."""
-    match answer:
-        case None:
-            return ""
-        case Replied(reply):
-            return tell_answer(reply)
-        case Misuse(argument) | Misused(argument):
-            return f"misuse of {argument}"
-        case Failed():
-            return "fails, definitely"
-        case Unknown():
-            return "fails, outcome unknown"
-        case Broke(problem):
-            return f"error: {problem}"
-        case Answered(values):
-            return _tell_values(dict(values))
-        case spec.Done():
-            return "done"
-        case spec.Decision() | spec.Usage():
-            return _tell_values(attrs.asdict(answer))
-    return repr(answer)
+    return telling.tell_answer(answer, _tell_values)
 
 
-def _tell_values(values: dict[str, Any]) -> str:
+def _tell_values(values: Mapping[str, Any]) -> str:
     words = []
     if "allowed" in values:
         words.append("allowed" if values["allowed"] else "denied")

@@ -24,7 +24,7 @@ GUARD = Guard(
     bench=Bench(
         session=guard.AuditChainSession,
         machine=AuditChainMachine,
-        sometimes=guard.SOMETIMES,
+        sometimes=guard.SEEN.sometimes,
         simpler=simpler,
     ),
     model=ModelAuditChain,

@@ -152,7 +152,7 @@ class ProtocolTarget(ShippedAuditChain):
 
     def put(self, name: str, chain: Chain) -> None:
         """Store this head and these records."""
-        put(self.client, keys_of(self.prefix, name), chain)
+        put(self.client, keys_of(self.prefix, name), chain, name.encode("utf-8"))
 
     def call(self, call: Asking, fates: Sequence[Fate]) -> Answer:
         """Run one protocol."""

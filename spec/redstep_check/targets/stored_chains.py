@@ -50,8 +50,8 @@ def check_ids(chain: Chain, ids: dict[bytes, bytes]) -> None:
             raise Unreadable(f"the append id {append_id.hex()} of record {seq.decode()}, which is sealed")
 
 
-def put(client: redis.Redis, keys: Keys, chain: Chain) -> None:
-    """Store a chain, whether or not it makes sense; the ids beside it are those of its records."""
+def put(client: redis.Redis, keys: Keys, chain: Chain, chain_id: bytes) -> None:
+    """Store a chain, whether or not it makes sense; the ids beside it are those of the records that state that they are its."""
     both = client.pipeline()
     both.delete(*keys)
     if chain.records:
@@ -59,6 +59,6 @@ def put(client: redis.Redis, keys: Keys, chain: Chain) -> None:
     if chain.head is not None:
         both.set(keys[1], f"{chain.head.next_seq} {chain.head.base_seq} {chain.head.hash.hex()}")
     for place, text in enumerate(chain.records):
-        if record := decoded(text):
+        if (record := decoded(text)) and record.chain_id == chain_id:
             both.hsetnx(keys[2], record.append_id, str(chain.base_seq + place))
     both.execute()

@@ -2,7 +2,7 @@
 
 import asyncio
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from redstep import (
     start_region,
 )
 from redstep.arguments import INTEGER_MAX, NAME_BYTES_MAX, checked_integer, checked_name
-from redstep_check.engines import DEFAULT, Engine, EngineUnavailable, open_engine
+from redstep_check.engines import Engine
 from redstep_spec import arguments as specified
 
 HUGE = 10**5_000
@@ -203,14 +203,10 @@ def test_the_first_argument_at_fault_is_named(limiter: Any) -> None:
     assert misused(lambda: limiter.acquire("user", 0, request_id="")) == "cost"
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    """A real engine, which counts the commands that it gets."""
-    try:
-        with open_engine(DEFAULT) as engine:
-            yield engine
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
+@pytest.fixture
+def engine(default_engine: Engine) -> Engine:
+    """The default engine."""
+    return default_engine
 
 
 def test_misuse_sends_no_command(engine: Engine) -> None:

@@ -8,7 +8,6 @@ that never expires. A whole list is either granted or not; there is no half of i
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib import resources
 from typing import Any
 
@@ -21,43 +20,12 @@ from redstep import AsyncRateLimiter, Limit, RateLimiter, Unavailable, async_sta
 from redstep.rate_limiter import COMMANDS, REPRESENTATIONS, ZSET
 from redstep.scripts import Script
 from redstep_check import headers
-from redstep_check.engines import NAMES, Engine, EngineUnavailable, open_engine
+from redstep_check.engines import Engine
 
 LIMIT = Limit(6, 3_600_000)
 CLOCKS: tuple[Callable[[], int] | None, ...] = (None, lambda: 5_000)
 BY_DRIVERS = {"evalsha", "eval", "script|load"}
-ENGINES = [name for name in NAMES if name != "fakeredis"]  # which has no ACL
 EACH = [(representation, command) for representation in REPRESENTATIONS for command in sorted(COMMANDS[representation])]
-
-
-@pytest.fixture(scope="module", params=ENGINES)
-def shared(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """A server, for all of these tests."""
-    try:
-        with open_engine(request.param) as engine:
-            yield engine
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
-
-
-@pytest.fixture
-def engine(shared: Engine) -> Engine:
-    """The server, with neither keys nor scripts."""
-    shared.forget()
-    shared.flush_scripts()
-    return shared
-
-
-@contextmanager
-def user(engine: Engine, commands: frozenset[str]) -> Iterator[dict[str, Any]]:
-    """With a user who may run these commands on the limiter's keys; gives how one becomes it."""
-    with engine.client() as admin:
-        granted = [f"+{command}" for command in sorted(commands)]
-        admin.execute_command("ACL", "SETUSER", "limiter", "reset", "on", ">secret", "~redstep:*", *granted)
-        try:
-            yield {"unix_socket_path": engine.address, "username": "limiter", "password": "secret"}
-        finally:
-            admin.acl_deluser("limiter")
 
 
 def use(limiter: Any, representation: str) -> None:
@@ -110,17 +78,17 @@ class Awaited:
 
 @pytest.mark.parametrize("representation", REPRESENTATIONS)
 @pytest.mark.parametrize("used", [use_sync, use_asyncio])
-def test_the_list_is_enough(engine: Engine, representation: str, used: Callable[[dict[str, Any], str], None]) -> None:
+def test_the_list_is_enough(user: Callable[..., Any], representation: str, used: Callable[[dict[str, Any], str], None]) -> None:
     """Admissions, denials, peeks, resets, loading and regions work, and so does redis-py's handshake."""
-    with user(engine, COMMANDS[representation]) as login:
+    with user(COMMANDS[representation]) as login:
         used(login, representation)
 
 
 @pytest.mark.catches("CM-12", "a command left out of the list")
 @pytest.mark.parametrize(("representation", "command"), EACH)
-def test_no_command_of_the_list_can_be_left_out(engine: Engine, representation: str, command: str) -> None:
+def test_no_command_of_the_list_can_be_left_out(user: Callable[..., Any], representation: str, command: str) -> None:
     """Without it a call fails, definitely, by the engine's refusal."""
-    with user(engine, COMMANDS[representation] - {command}) as login:
+    with user(COMMANDS[representation] - {command}) as login:
         with pytest.raises(Unavailable, match=r"NOPERM|ACL|can't run this command") as caught:
             use_sync(login, representation)
         assert caught.value.definite is True
@@ -148,13 +116,13 @@ def test_every_script_of_the_limiter_is_counted() -> None:
 
 
 @pytest.mark.parametrize("representation", REPRESENTATIONS)
-def test_half_a_list_leaves_half_a_write(engine: Engine, representation: str) -> None:
+def test_half_a_list_leaves_half_a_write(acl_engine: Engine, user: Callable[..., Any], representation: str) -> None:
     """The danger that makes the list a contract: without PEXPIREAT a call that is refused is charged, for ever."""
-    with user(engine, COMMANDS[representation] - {"pexpireat"}) as login, redis.Redis(**login) as client:
+    with user(COMMANDS[representation] - {"pexpireat"}) as login, redis.Redis(**login) as client:
         limiter = RateLimiter(client, LIMIT, representation=representation, on_store_failure="closed")
         with pytest.raises(Unavailable):
             limiter.acquire("user")
         assert limiter.peek("user").remaining == 5
         limiter.close()
-    with engine.client() as admin:
+    with acl_engine.client() as admin:
         assert [admin.pttl(key) for key in admin.scan_iter()] == [-1]

@@ -1,10 +1,8 @@
 """The checker is checked: a fault planted in the shipped text is caught, and its rule named."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from redstep_check.engines import Engine, EngineUnavailable, open_engine
+from redstep_check.engines import Engine
 from redstep_check.registry import GUARDS
 from redstep_check.registry.guard import Guard
 from redstep_check.runs import Budget, Verdict, run
@@ -16,14 +14,10 @@ STORY_MOST_ELSE = 8
 """Calls and clock moves that a shrunk story may have."""
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
+@pytest.fixture
+def engine(default_engine: Engine) -> Engine:
     """The default engine."""
-    try:
-        with open_engine("valkey9") as opened:
-            yield opened
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
+    return default_engine
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from redstep_check.lockstep import ImpossibleStory, Mismatch, Session, applicabl
 from redstep_check.shrinking import Moves, Simpler, shortest
 from redstep_spec.properties import Property
 
-EXAMPLES = 200
+EXAMPLES = 100
 """The default budget of a batch."""
 BATCHES_MAX = 10
 STEPS_MAX = 40

@@ -1,50 +1,26 @@
 """Engines for the audit chain's tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
 
 from redstep.audit_chain import MODES, SERVER_ORDER, Chain
-from redstep_check.engines import DEFAULT, Engine, EngineUnavailable, open_engine
+from redstep_check.engines import DEFAULT, Engine
 
 ENGINES = (DEFAULT, "redis62", "fakeredis")
 
 
-@pytest.fixture(scope="package", params=ENGINES)
-def shared_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """An engine, for all of these tests."""
-    try:
-        with open_engine(request.param) as engine:
-            yield engine
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, shared_engines: Callable[[str], Engine]) -> Engine:
+    """Some engines in turn, emptied."""
+    return shared_engines(request.param)
 
 
-@pytest.fixture(scope="package")
-def shared_server() -> Iterator[Engine]:
+@pytest.fixture
+def server(default_engine: Engine) -> Engine:
     """A real one, for tests that need sockets."""
-    try:
-        with open_engine(DEFAULT) as engine:
-            yield engine
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
-
-
-@pytest.fixture
-def engine(shared_engine: Engine) -> Engine:
-    """Each engine in turn, with neither keys nor scripts."""
-    shared_engine.forget()
-    shared_engine.flush_scripts()
-    return shared_engine
-
-
-@pytest.fixture
-def server(shared_server: Engine) -> Engine:
-    """The real one, with neither keys nor scripts."""
-    shared_server.forget()
-    shared_server.flush_scripts()
-    return shared_server
+    return default_engine
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ wrote before. Whoever may append cannot remove anything, and whoever verifies ca
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,45 +23,14 @@ from redstep.clients.audit_chain import AsyncAuditChain, AuditChain
 from redstep.errors import Unavailable
 from redstep.scripts import Script
 from redstep_check import headers
-from redstep_check.engines import NAMES, Engine, EngineUnavailable, open_engine
+from redstep_check.engines import Engine
 
 from .support import begun, raw
 
 READ, SEAL = "read", "seal"
 BY_DRIVERS = {"evalsha", "eval", "script|load"}
-ENGINES = [name for name in NAMES if name != "fakeredis"]  # which has no ACL
 EACH = [(task, command) for task in COMMANDS for command in sorted(COMMANDS[task])]
 CHAIN = Chain(name="orders")
-
-
-@pytest.fixture(scope="module", params=ENGINES)
-def shared(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """A server, for all of these tests."""
-    try:
-        with open_engine(request.param) as engine:
-            yield engine
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
-
-
-@pytest.fixture
-def engine(shared: Engine) -> Engine:
-    """The server, with neither keys nor scripts."""
-    shared.forget()
-    shared.flush_scripts()
-    return shared
-
-
-@contextmanager
-def user(engine: Engine, commands: frozenset[str]) -> Iterator[dict[str, Any]]:
-    """With a user who may run these commands on the keys of chains; gives how one becomes it."""
-    with engine.client() as admin:
-        granted = [f"+{command}" for command in sorted(commands)]
-        admin.execute_command("ACL", "SETUSER", "auditor", "reset", "on", ">secret", "~redstep:*", *granted)
-        try:
-            yield {"unix_socket_path": engine.address, "username": "auditor", "password": "secret"}
-        finally:
-            admin.acl_deluser("auditor")
 
 
 def use(chain: Any, task: str, path: Path) -> None:
@@ -113,19 +81,21 @@ def prepare(engine: Engine) -> None:
 @pytest.mark.parametrize("task", COMMANDS)
 @pytest.mark.parametrize("used", [use_sync, use_asyncio])
 def test_the_list_is_enough(
-    engine: Engine, task: str, used: Callable[[dict[str, Any], str, Path], None], tmp_path: Path
+    acl_engine: Engine, user: Callable[..., Any], task: str, used: Callable[[dict[str, Any], str, Path], None], tmp_path: Path
 ) -> None:
     """And so redis-py's handshake needs no more."""
-    prepare(engine)
-    with user(engine, COMMANDS[task]) as login:
+    prepare(acl_engine)
+    with user(COMMANDS[task]) as login:
         used(login, task, tmp_path)
 
 
 @pytest.mark.parametrize(("task", "command"), EACH)
-def test_no_command_of_the_list_can_be_left_out(engine: Engine, task: str, command: str, tmp_path: Path) -> None:
+def test_no_command_of_the_list_can_be_left_out(
+    acl_engine: Engine, user: Callable[..., Any], task: str, command: str, tmp_path: Path
+) -> None:
     """Without it a call fails, definitely, by the engine's refusal."""
-    prepare(engine)
-    with user(engine, COMMANDS[task] - {command}) as login:
+    prepare(acl_engine)
+    with user(COMMANDS[task] - {command}) as login:
         with pytest.raises((Unavailable, AppendFailed), match=r"NOPERM|ACL|can't run this command") as caught:
             use_sync(login, task, tmp_path)
         cause = caught.value.cause if isinstance(caught.value, AppendFailed) else caught.value
@@ -157,13 +127,13 @@ def test_every_script_of_the_chain_is_counted() -> None:
     assert known == {name for name in files if name.startswith("audit_chain_")}
 
 
-def test_who_may_append_cannot_remove(engine: Engine) -> None:
+def test_who_may_append_cannot_remove(acl_engine: Engine, user: Callable[..., Any]) -> None:
     """Nor can who may only read write."""
-    prepare(engine)
-    with engine.client() as admin:
+    prepare(acl_engine)
+    with acl_engine.client() as admin:
         before = raw(admin, CHAIN)
         for task in (*MODES, READ):
-            with user(engine, COMMANDS[task]) as login, redis.Redis(**login) as client, AuditChain(client, "orders") as chain:
+            with user(COMMANDS[task]) as login, redis.Redis(**login) as client, AuditChain(client, "orders") as chain:
                 with pytest.raises(Unavailable):
                     chain.seal(4, keep=1)
                 if task == READ:
@@ -172,10 +142,10 @@ def test_who_may_append_cannot_remove(engine: Engine) -> None:
         assert raw(admin, CHAIN) == before
 
 
-def test_half_a_list_leaves_half_a_write(engine: Engine) -> None:
+def test_half_a_list_leaves_half_a_write(acl_engine: Engine, user: Callable[..., Any]) -> None:
     """The danger that makes the list a contract: without SET the record is there and the head is not, which is then Corrupt."""
-    prepare(engine)
-    with user(engine, COMMANDS[SERVER_ORDER] - {"set"}) as login, redis.Redis(**login) as client:
+    prepare(acl_engine)
+    with user(COMMANDS[SERVER_ORDER] - {"set"}) as login, redis.Redis(**login) as client:
         chain = AuditChain(client, "orders", mode=SERVER_ORDER)
         with pytest.raises(AppendFailed, match="Unavailable"):
             chain.append(1)

@@ -4,27 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from redstep_check.engines import DEFAULT, Engine, EngineUnavailable, open_engine
+from redstep_check.engines import Engine
 
 from .plays import PLAYS, AsyncSharedPlay, Play
 
 
-@pytest.fixture(scope="package")
-def shared_engine() -> Iterator[Engine]:
-    """An engine, for all of these tests."""
-    try:
-        with open_engine(DEFAULT) as engine:
-            yield engine
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
-
-
 @pytest.fixture
-def engine(shared_engine: Engine) -> Engine:
-    """The engine, with neither keys nor scripts."""
-    shared_engine.forget()
-    shared_engine.flush_scripts()
-    return shared_engine
+def engine(default_engine: Engine) -> Engine:
+    """The default engine, emptied."""
+    return default_engine
 
 
 @pytest.fixture(params=PLAYS)

@@ -1,8 +1,7 @@
 """Least privilege: a user who may run `COMMANDS` on the prefix, and nothing else, may do all of a shared breaker (CM-12)."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
@@ -15,35 +14,11 @@ from redstep.circuit_breaker_shared import COMMANDS, SCRIPTS
 from redstep.clients.circuit_breaker import AsyncSharedCircuitBreaker, SharedCircuitBreaker
 from redstep.errors import CircuitOpen, Unavailable
 from redstep_check import headers
-from redstep_check.engines import NAMES, Engine, EngineUnavailable, open_engine
+from redstep_check.engines import Engine
 
 BY_DRIVERS = {"evalsha", "eval", "script|load"}
 CLOCKS: tuple[Callable[[], int] | None, ...] = (None, lambda: 5_000)
 SETTINGS: dict[str, Any] = {"failure_threshold": 2, "success_threshold": 1, "open_ms": 60_000}
-
-
-@pytest.fixture(scope="module", params=[name for name in NAMES if name != "fakeredis"])  # which has no ACL
-def server(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """A server, for all of these tests."""
-    try:
-        with open_engine(request.param) as engine:
-            yield engine
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
-
-
-@contextmanager
-def user(engine: Engine, commands: frozenset[str]) -> Iterator[dict[str, Any]]:
-    """With a user who may run these commands on the breaker's keys; gives how one becomes it."""
-    engine.forget()
-    engine.flush_scripts()
-    with engine.client() as admin:
-        granted = [f"+{command}" for command in sorted(commands)]
-        admin.execute_command("ACL", "SETUSER", "breaker", "reset", "on", ">secret", "~redstep:*", *granted)
-        try:
-            yield {"unix_socket_path": engine.address, "username": "breaker", "password": "secret"}
-        finally:
-            admin.acl_deluser("breaker")
 
 
 def failing() -> None:
@@ -88,19 +63,19 @@ async def use_async(login: dict[str, Any]) -> None:
             await breaker.close()
 
 
-def test_the_list_is_enough(server: Engine) -> None:
+def test_the_list_is_enough(user: Callable[..., Any]) -> None:
     """For all that both clients do."""
-    with user(server, COMMANDS) as login:
+    with user(COMMANDS) as login:
         use_sync(login)
-    with user(server, COMMANDS) as login:
+    with user(COMMANDS) as login:
         asyncio.run(use_async(login))
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_no_command_of_the_list_can_be_left_out(server: Engine, command: str) -> None:
+def test_no_command_of_the_list_can_be_left_out(user: Callable[..., Any], command: str) -> None:
     """Without it something fails, definitely, by the engine's refusal."""
     errors: list[Unavailable] = []
-    with user(server, COMMANDS - {command}) as login, redis.Redis(**login) as client:
+    with user(COMMANDS - {command}) as login, redis.Redis(**login) as client:
         breaker = SharedCircuitBreaker(client, "payments", **SETTINGS)
         for step in (breaker.acquire, breaker.force_open, breaker.load):
             try:
@@ -123,15 +98,15 @@ def test_the_list_is_that_of_the_scripts() -> None:
     assert {script.name for script in SCRIPTS} == {name for name in files if name.startswith("circuit_breaker_")}
 
 
-def test_half_a_list_leaves_no_half_write(server: Engine) -> None:
+def test_half_a_list_leaves_no_half_write(acl_engine: Engine, user: Callable[..., Any]) -> None:
     """A breaker's scripts write with one command, once: a user who lacks it changes nothing, and is told."""
     for script in SCRIPTS:
         writes = headers.parse(script.text).header.writes
         assert writes == "nothing" or writes.startswith("HSET")
-    with user(server, COMMANDS - {"hset"}) as login, redis.Redis(**login) as client:
+    with user(COMMANDS - {"hset"}) as login, redis.Redis(**login) as client:
         breaker = SharedCircuitBreaker(client, "payments", **SETTINGS)
         with pytest.raises(Unavailable):
             breaker.force_open()
         breaker.close()
-    with server.client() as admin:
+    with acl_engine.client() as admin:
         assert admin.keys() == []

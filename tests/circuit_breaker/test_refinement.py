@@ -69,6 +69,16 @@ takes = st.one_of(
     st.builds(intervene, st.sampled_from((Reason.FORCE_OPEN, Reason.FORCE_CLOSE, Reason.RESET))),
 )
 steps = st.builds(Step, takes, st.sampled_from((0, 0, 1, 3, 4, 5, 6, 12, -4, -30)), st.floats(0, 1))
+
+
+def probes(outcomes: list[Outcome]) -> list[Step]:
+    """Calls one after the other, each when whatever was open has been so for long enough."""
+    return [step for each in outcomes for step in (Step(acquire, 30, 0.5), Step(report(0, each), 0, 0.5))]
+
+
+ends = st.sampled_from((*[Outcome.SUCCESS] * 4, *Outcome))
+parts = st.one_of(steps.map(lambda step: [step]), st.lists(ends, min_size=1, max_size=4).map(probes))
+stories = st.lists(parts, max_size=60).map(lambda several: [step for part in several for step in part])
 policies = st.builds(
     Policy,
     failure_threshold=st.integers(1, 3),
@@ -111,17 +121,17 @@ class Both:
         self.local.policy = self.shared.policy = policy
 
 
-def test_both_breakers_answer_alike(shared_engine: Engine) -> None:
+def test_both_breakers_answer_alike(engine: Engine) -> None:
     """Replies, transitions told and states; also when the policy changes on the way, and when a clock steps back.
 
     And whatever can make a breaker move was reached.
     """
     reached: set[Reason] = set()
 
-    @given(policy=policies, later=policies, story=st.lists(steps, max_size=60))
-    @settings(max_examples=300, derandomize=True, database=None)
+    @given(policy=policies, later=policies, story=stories)
+    @settings(max_examples=600, derandomize=True, database=None)
     def play(policy: Policy, later: Policy, story: list[Step]) -> None:
-        both = Both(shared_engine, policy)
+        both = Both(engine, policy)
         for place, step in enumerate(story):
             if place == len(story) // 2:
                 both.adopt(later)
@@ -133,9 +143,9 @@ def test_both_breakers_answer_alike(shared_engine: Engine) -> None:
     assert reached == set(Reason)
 
 
-def test_both_breakers_count_beyond_what_a_float_prints(shared_engine: Engine) -> None:
+def test_both_breakers_count_beyond_what_a_float_prints(engine: Engine) -> None:
     """Times of sixteen digits are stored as they are."""
-    both = Both(shared_engine, Policy(failure_threshold=1, success_threshold=1, open_ms=MOST // 2))
+    both = Both(engine, Policy(failure_threshold=1, success_threshold=1, open_ms=MOST // 2))
     for both.driver.store_ms in (MOST - 3, 1):
         both.driver.client_ms = both.driver.store_ms
         for take in (
@@ -154,9 +164,9 @@ def test_both_breakers_count_beyond_what_a_float_prints(shared_engine: Engine) -
 
 
 @pytest.mark.parametrize("least", [True, False])
-def test_a_draw_out_of_bounds_is_misuse(shared_engine: Engine, least: bool) -> None:
+def test_a_draw_out_of_bounds_is_misuse(engine: Engine, least: bool) -> None:
     """Of both, and before anything is sent."""
-    both = Both(shared_engine, Policy(open_ms=1_000))
+    both = Both(engine, Policy(open_ms=1_000))
     both.driver.draw_integer = lambda low, high: low - 1 if least else high + 1
     for breaker in (both.local, both.shared):
         for step in (breaker.report(Permit(0, 0), Outcome.FAILURE), breaker.intervene(Reason.FORCE_OPEN)):
@@ -166,9 +176,9 @@ def test_a_draw_out_of_bounds_is_misuse(shared_engine: Engine, least: bool) -> N
     both.client.close()
 
 
-def test_a_report_of_what_is_no_permit_is_misuse(shared_engine: Engine) -> None:
+def test_a_report_of_what_is_no_permit_is_misuse(engine: Engine) -> None:
     """Of both, and before anything is sent."""
-    both = Both(shared_engine, Policy())
+    both = Both(engine, Policy())
     good = Permit(0, 0)
     wrong: list[tuple[str, Any, Any]] = [
         ("permit", None, Outcome.SUCCESS),

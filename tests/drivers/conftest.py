@@ -13,20 +13,10 @@ STAGES = {"sync": SyncStage, "asyncio": AsyncStage}
 
 
 @pytest.fixture(scope="package")
-def shared_engine() -> Iterator[Engine]:
-    """An engine with a unix socket alone, for all of these tests."""
-    yield from _opened()
-
-
-@pytest.fixture(scope="package")
 def tcp_engine() -> Iterator[Engine]:
     """An engine with a port too: redis-py's pools behave otherwise over TCP, for there they expect maintenance notices."""
-    yield from _opened(port=str(free_port()), bind="127.0.0.1")
-
-
-def _opened(**config: str) -> Iterator[Engine]:
     try:
-        with open_engine(DEFAULT, config=config) as engine:
+        with open_engine(DEFAULT, config={"port": str(free_port()), "bind": "127.0.0.1"}) as engine:
             yield engine
     except EngineUnavailable as reason:
         pytest.skip(str(reason))
@@ -41,11 +31,9 @@ def tcp_address(tcp_engine: Engine) -> tuple[str, int]:
 
 
 @pytest.fixture
-def engine(shared_engine: Engine) -> Engine:
-    """The shared engine, with neither keys nor scripts."""
-    shared_engine.forget()
-    shared_engine.flush_scripts()
-    return shared_engine
+def engine(default_engine: Engine) -> Engine:
+    """An engine with a unix socket alone, emptied."""
+    return default_engine
 
 
 @pytest.fixture

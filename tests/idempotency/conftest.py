@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import pytest
 
-from redstep_check.engines import DEFAULT, Engine, EngineUnavailable, open_engine
+from redstep_check.engines import Engine
 from redstep_check.faults import FaultProxy
 
 from .stage import STAGES, AsyncStage, Stage, SyncStage
@@ -13,22 +13,10 @@ from .stage import STAGES, AsyncStage, Stage, SyncStage
 AnyStage = TypeVar("AnyStage", bound=Stage)
 
 
-@pytest.fixture(scope="package")
-def shared_engine() -> Iterator[Engine]:
-    """The default engine, for all of these tests."""
-    try:
-        with open_engine(DEFAULT) as engine:
-            yield engine
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
-
-
 @pytest.fixture
-def engine(shared_engine: Engine) -> Engine:
-    """The shared engine, with neither keys nor scripts."""
-    shared_engine.forget()
-    shared_engine.flush_scripts()
-    return shared_engine
+def engine(default_engine: Engine) -> Engine:
+    """The default engine, emptied."""
+    return default_engine
 
 
 @pytest.fixture

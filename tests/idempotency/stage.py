@@ -180,4 +180,4 @@ class AsyncStage(Stage):
         return redis.asyncio.retry.Retry(NoBackoff(), retries)
 
 
-STAGES = {"sync": SyncStage, "asyncio": AsyncStage}
+STAGES: dict[str, Callable[[Engine, FaultProxy], Stage]] = {"sync": SyncStage, "asyncio": AsyncStage}

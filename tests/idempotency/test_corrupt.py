@@ -7,7 +7,7 @@ import pytest
 
 from redstep import Corrupt
 from redstep.idempotency import Acquired, Replay, StaleOwner
-from redstep_check.engines import NAMES, Engine, EngineUnavailable, open_engine
+from redstep_check.engines import Engine
 
 from .stage import KEY, SCOPE, AsyncStage, Stage, SyncStage
 
@@ -46,20 +46,9 @@ BROKEN: dict[str, dict[bytes, bytes]] = {
 }
 
 
-@pytest.fixture(scope="module", params=NAMES)
-def each_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """Each engine, in turn."""
-    try:
-        with open_engine(request.param) as opened:
-            yield opened
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
-
-
 @pytest.fixture(params=[SyncStage, AsyncStage])
 def stage(request: pytest.FixtureRequest, each_engine: Engine) -> Iterator[Stage]:
     """Both clients, on each engine."""
-    each_engine.forget()
     stage = request.param(each_engine, None)
     yield stage
     stage.close()

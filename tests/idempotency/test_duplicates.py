@@ -3,29 +3,25 @@
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
 from redstep.clients.idempotency import AsyncIdempotencyStore, AsyncLease, IdempotencyStore, Lease
 from redstep.idempotency import Scope
 from redstep.idempotency_errors import InProgress
-from redstep_check.engines import NAMES, Engine, EngineUnavailable, open_engine
+from redstep_check.engines import NAMES, Engine
 
 CALLERS = 24
 ROUNDS = 8
 ENGINES = [name for name in NAMES if name != "fakeredis"]
 
 
-@pytest.fixture(scope="module", params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> Any:
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, shared_engines: Callable[[str], Engine]) -> Engine:
     """Each engine, in turn."""
-    try:
-        with open_engine(request.param) as opened:
-            yield opened
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
+    return shared_engines(request.param)
 
 
 def test_threads_run_the_work_once(engine: Engine) -> None:

@@ -5,8 +5,7 @@ script wrote before: a user who lacks PEXPIREAT leaves records that never expire
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from importlib import resources
 from typing import Any
@@ -20,40 +19,9 @@ from redstep.clients.idempotency import AsyncIdempotencyStore, IdempotencyStore
 from redstep.idempotency import COMMANDS, Acquired, Conflict, Done, Mismatch, Replay, Scope, StaleOwner, Underway
 from redstep.idempotency_protocols import SCRIPTS
 from redstep_check import headers
-from redstep_check.engines import NAMES, Engine, EngineUnavailable, open_engine
+from redstep_check.engines import Engine
 
-ENGINES = [name for name in NAMES if name != "fakeredis"]  # which has no ACL
 BY_DRIVERS = {"evalsha", "eval", "script|load"}
-
-
-@pytest.fixture(scope="module", params=ENGINES)
-def shared(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """A server, for all of these tests."""
-    try:
-        with open_engine(request.param) as engine:
-            yield engine
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
-
-
-@pytest.fixture
-def engine(shared: Engine) -> Engine:
-    """The server, with neither keys nor scripts."""
-    shared.forget()
-    shared.flush_scripts()
-    return shared
-
-
-@contextmanager
-def user(engine: Engine, commands: frozenset[str]) -> Iterator[dict[str, Any]]:
-    """With a user who may run these commands on the store's keys; gives how one becomes it."""
-    with engine.client() as admin:
-        granted = [f"+{command}" for command in sorted(commands)]
-        admin.execute_command("ACL", "SETUSER", "service", "reset", "on", ">secret", "~redstep:*", *granted)
-        try:
-            yield {"unix_socket_path": engine.address, "username": "service", "password": "secret"}
-        finally:
-            admin.acl_deluser("service")
 
 
 def use(make: Callable[..., Any], wait: Callable[[Any], Any]) -> None:
@@ -99,16 +67,16 @@ def use_asyncio(login: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("used", [use_sync, use_asyncio])
-def test_the_list_is_enough(engine: Engine, used: Callable[[dict[str, Any]], None]) -> None:
+def test_the_list_is_enough(user: Callable[..., Any], used: Callable[[dict[str, Any]], None]) -> None:
     """Every kind of call works, and so does redis-py's handshake."""
-    with user(engine, COMMANDS) as login:
+    with user(COMMANDS) as login:
         used(login)
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_no_command_of_the_list_can_be_left_out(engine: Engine, command: str) -> None:
+def test_no_command_of_the_list_can_be_left_out(user: Callable[..., Any], command: str) -> None:
     """Without it a call fails, definitely, by the engine's refusal."""
-    with user(engine, COMMANDS - {command}) as login:
+    with user(COMMANDS - {command}) as login:
         with pytest.raises(Unavailable, match=r"NOPERM|ACL|can't run this command") as caught:
             use_sync(login)
         assert caught.value.definite is True
@@ -127,13 +95,13 @@ def test_every_script_of_the_store_is_counted() -> None:
     assert {each.name for each in SCRIPTS} == {name for name in files if name.startswith("idempotency_")}
 
 
-def test_half_a_list_leaves_half_a_write(engine: Engine) -> None:
+def test_half_a_list_leaves_half_a_write(acl_engine: Engine, user: Callable[..., Any]) -> None:
     """The danger that makes the list a contract: without PEXPIREAT a refused claim blocks its key, and never expires."""
-    with user(engine, COMMANDS - {"pexpireat"}) as login, redis.Redis(**login) as client:
+    with user(COMMANDS - {"pexpireat"}) as login, redis.Redis(**login) as client:
         store = IdempotencyStore(client)
         with pytest.raises(Unavailable):
             store.claim(Scope(operation="charge", key="1"), "payload")
         assert isinstance(store.claim(Scope(operation="charge", key="1"), "payload"), Underway)
         store.close()
-    with engine.client() as admin:
+    with acl_engine.client() as admin:
         assert [admin.pttl(key) for key in admin.scan_iter()] == [-1]

@@ -10,7 +10,7 @@ import redis
 from redstep.clients.idempotency import IdempotencyStore
 from redstep.idempotency import Acquired, Done, Policy, Replay, StaleOwner, Underway
 from redstep.sync_driver import SyncDriver
-from redstep_check.engines import NAMES, Engine, EngineUnavailable, open_engine
+from redstep_check.engines import Engine
 from redstep_check.targets.planted import Fault, planted
 
 from .stage import KEY, SCOPE
@@ -18,14 +18,10 @@ from .stage import KEY, SCOPE
 LEASE_MS, RETENTION_MS = 60, 90
 
 
-@pytest.fixture(scope="module", params=NAMES)
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+@pytest.fixture
+def engine(each_engine: Engine) -> Engine:
     """Each engine, in turn."""
-    try:
-        with open_engine(request.param) as opened:
-            yield opened
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
+    return each_engine
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from redstep.idempotency import RESPONSE_BYTES_MAX, Acquired, Conflict, Done, Replay
 from redstep.idempotency_errors import NotReplayable
-from redstep_check.engines import NAMES, Engine, EngineUnavailable, open_engine
+from redstep_check.engines import Engine
 
 from .stage import KEY, LEASE_MS, RETENTION_MS, SCOPE, AsyncStage, Stage, SyncStage
 
@@ -17,20 +17,9 @@ LIMIT = 100
 EVERY_BYTE = bytes(range(256))
 
 
-@pytest.fixture(scope="module", params=NAMES)
-def each_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """Each engine, in turn."""
-    try:
-        with open_engine(request.param) as opened:
-            yield opened
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
-
-
 @pytest.fixture(params=[SyncStage, AsyncStage])
 def stage(request: pytest.FixtureRequest, each_engine: Engine) -> Iterator[Stage]:
     """Both clients, on each engine."""
-    each_engine.forget()
     stage = request.param(each_engine, None)
     yield stage
     stage.close()

@@ -16,6 +16,7 @@ What stands between two such lines comes from the specification, the headers of 
 import argparse
 import ast
 import inspect
+import logging
 import re
 import sys
 from collections import defaultdict
@@ -304,6 +305,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--measure", action="store_true", help="measure first; it takes a few minutes")
     options = parser.parse_args(arguments)
     if options.measure:
+        logging.getLogger("redstep").addHandler(logging.NullHandler())  # what it would log of the faults done to it is no news
         measuring.save(measuring.measure(), MEASURED)
     stale = out_of_date()
     for file, text in stale.items():

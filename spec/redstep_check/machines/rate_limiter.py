@@ -52,7 +52,8 @@ class RateLimiterMachine(RuleBasedStateMachine):
         self.now_ms = self.floor_ms = START_MS
         self.limits: tuple[spec.Limit, ...] = ()
         self.region: spec.Region | None = None
-        self.last: spec.Call | None = None
+        self.named: spec.Acquire | None = None
+        """The last request with an identity that was admitted."""
         self.denied: spec.Acquire | None = None
         self.wait_ms = 0
 
@@ -163,14 +164,14 @@ class RateLimiterMachine(RuleBasedStateMachine):
         self._jump(self.denied.now_ms + self.wait_ms - early_ms)
         self._call(evolve(self.denied, now_ms=self.now_ms), ())
 
-    @precondition(lambda self: isinstance(self.last, spec.Acquire) and bool(self.last.request_id))
+    @precondition(lambda self: self.named is not None)
     @rule(cost=costs, off_ms=st.sampled_from((None, 0, -1)))
     def repeat_the_request(self, cost: str, off_ms: int | None) -> None:
         """At once, or around the end of the window that began with it."""
-        assert isinstance(self.last, spec.Acquire)
+        assert self.named is not None
         if off_ms is not None:
-            self._jump(self.last.now_ms + max(limit.window_ms for limit in self.last.limits) + off_ms)
-        self._call(evolve(self.last, now_ms=self.now_ms, cost=self._cost(cost, self.last.limits)), ())
+            self._jump(self.named.now_ms + max(limit.window_ms for limit in self.named.limits) + off_ms)
+        self._call(evolve(self.named, now_ms=self.now_ms, cost=self._cost(cost, self.named.limits)), ())
 
     @precondition(lambda self: "peek" in self.can)
     @rule(name=names, fates=st.sampled_from(FATES))
@@ -185,23 +186,19 @@ class RateLimiterMachine(RuleBasedStateMachine):
     @precondition(lambda self: "misuse" in self.can)
     @rule(data=st.data())
     def ask_the_impossible(self, data: st.DataObject) -> None:
+        """All of one kind: they are refused before anything is sent, and cost next to nothing."""
         good = self._acquire("a", "one", None)
-        limits = data.draw(st.sampled_from(self._impossible_limits()))
-        asked: Any = data.draw(
-            st.sampled_from(
-                (
-                    *(evolve(good, name=name) for name in BAD_NAMES),
-                    *(evolve(good, cost=cost) for cost in (*BAD_COSTS, good.limits[0].limit + 1)),
-                    *(evolve(good, limits=limits),) * 4,
-                    *(evolve(good, limits=(*good.limits, good.limits[0])),) * 2,
-                    *(spec.Peek(name=name, limits=self.limits, now_ms=self.now_ms) for name in BAD_NAMES),
-                    *(spec.Reset(name=name, limits=self.limits, now_ms=self.now_ms) for name in BAD_NAMES),
-                    spec.Peek(name="a", limits=limits, now_ms=self.now_ms),
-                    *(evolve(good, request_id=name) for name in BAD_NAMES if name is not None),
-                )
-            )
-        )
-        self.session.play(Called(asked))
+        peek = spec.Peek(name="a", limits=self.limits, now_ms=self.now_ms)
+        reset = spec.Reset(name="a", limits=self.limits, now_ms=self.now_ms)
+        kinds: list[list[Any]] = [
+            [evolve(call, name=name) for call in (good, peek, reset) for name in BAD_NAMES],
+            [evolve(good, cost=cost) for cost in (*BAD_COSTS, good.limits[0].limit + 1)],
+            [evolve(call, limits=limits) for call in (good, peek) for limits in self._impossible_limits()],
+            [evolve(good, limits=(*good.limits, good.limits[0]))],
+            [evolve(good, request_id=name) for name in BAD_NAMES if name is not None],
+        ]
+        for each in data.draw(st.sampled_from(kinds)):
+            self.session.play(Called(each))
 
     def _impossible_limits(self) -> list[tuple[spec.Limit, ...]]:
         """Nonsense in the first limit or in the last; none at all; two of one window."""
@@ -242,7 +239,8 @@ class RateLimiterMachine(RuleBasedStateMachine):
     def _call(self, call: spec.Call, fates: tuple[Fate, ...]) -> None:
         fates = fates if set(fates) <= self.session.target.fates else ()
         self.session.play(Called(call, fates))
-        self.last = call
         match call, self.session.story[-1].expected:
+            case spec.Acquire(request_id=str()), Replied(spec.Decision(allowed=True)):
+                self.named = call
             case spec.Acquire(), Replied(spec.Decision(allowed=False, retry_after_ms=wait_ms)):
                 self.denied, self.wait_ms = call, wait_ms

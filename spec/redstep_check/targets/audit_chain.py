@@ -114,7 +114,7 @@ class ShippedAuditChain(AuditChainTarget):
 
 
 class RivalledDriver(CheckingDriver):
-    """A checking driver before whose attempts somebody else may append, and where error replies are lost like others."""
+    """A checking driver before whose attempts somebody else may append."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -124,13 +124,7 @@ class RivalledDriver(CheckingDriver):
         """Let a rival come first, then let the attempt meet its fate."""
         if self.rivals and (rival := self.rivals.popleft()):
             rival()
-        is_lost = bool(self._fates) and self._fates[0] is Fate.REPLY_LOST
-        try:
-            return super().attempt(request)
-        except Corrupt as error:
-            if is_lost:
-                raise Unavailable("the error reply was lost", definite=False) from error
-            raise
+        return super().attempt(request)
 
 
 class ProtocolTarget(ShippedAuditChain):

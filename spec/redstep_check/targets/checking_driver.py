@@ -7,6 +7,7 @@ protocol may wish for comes from the checker too, so that a run is a function of
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import redis
@@ -14,7 +15,7 @@ from attrs import define, field
 from redis.exceptions import NoScriptError, ResponseError
 
 from redstep.driving import Raised, Returned, Run, command, replied
-from redstep.errors import Unavailable
+from redstep.errors import RedstepError, Unavailable
 from redstep.wishes import Announce, CallScript, DrawBytes, DrawInteger, Protocol, ReadClock, RunWork, Sleep, Store, Wish
 from redstep_spec.delivery import Fate
 
@@ -86,10 +87,11 @@ class CheckingDriver:
             raise Unavailable("no server was reached", definite=True)
         if fate is Fate.FLUSHED:
             self.flush_scripts()
-        reply = self._execute(request)
         if fate is Fate.REPLY_LOST:
+            with suppress(RedstepError):  # it is lost too
+                self._execute(request)
             raise Unavailable("the reply was lost", definite=False)
-        return reply
+        return self._execute(request)
 
     def _execute(self, request: CallScript) -> object:
         self.executions.append(request)

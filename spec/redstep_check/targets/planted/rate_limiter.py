@@ -19,7 +19,7 @@ FAULTS = (
     _acquire("edge off by one", "RL-1", "'(' .. ms(view.stamp - view.window), '+inf'", "ms(view.stamp - view.window), '+inf'"),
     _acquire("no TTL", "RL-8", "    redis.call('PEXPIRE', view.key, ms(view.stamp + view.window - now + DAY_MS))\n", ""),
     _acquire("TTL in seconds", "RL-8", "redis.call('PEXPIRE',", "redis.call('EXPIRE',"),
-    _acquire("TTL of the logical life", "CM-3", " - now + DAY_MS", " - now"),
+    _acquire("TTL of little more than the logical life", "CM-3", " - now + DAY_MS", " - now + 1000"),
     _acquire("TTL from the stamp", "CM-3", "view.window - now + DAY_MS", "view.window - view.stamp + DAY_MS"),
     _acquire(
         "denied call charged",

@@ -48,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "redstep.audit_chain_checkpoints": {"attrs", "cryptography"},
     "redstep.audit_chain_events": {"attrs", "rfc8785"},
     "redstep_check": {"attrs", "click", "fakeredis", "hypothesis", "redis", "redstep_spec", "rich"},
+    "redstep_check.interleavings.foreign.greenlets": {"greenlet", "redis", "redstep_check"},
     "redstep_check.targets": {"attrs", "redis", "redstep", "redstep_spec", "redstep_check"},
 }
 """Beside the standard library and itself; the longest name that fits decides."""

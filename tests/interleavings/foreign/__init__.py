@@ -1,0 +1,1 @@
+"""Foreign implementations under the scheduler."""

@@ -8,7 +8,7 @@ BIN = .venv/bin
 
 GUARDS = rate-limiter circuit-breaker audit-chain idempotency
 
-.PHONY: help check test bench lint differential explore soak clean
+.PHONY: help check test bench lint differential explore stress soak clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ differential: .venv/test.done ## compare 500,000 random decisions of both repres
 
 explore: .venv/check.done ## run every schedule of three clients, two operations each and one fault, for each guard
 	for guard in $(GUARDS); do $(BIN)/redstep explore $$guard --clients 3 || exit; done
+
+stress: .venv/check.done ## run the clients of each guard for a minute on threads, tasks and processes, killed now and then
+	for guard in $(GUARDS); do $(BIN)/redstep stress $$guard --kill --seconds 60 || exit; done
 
 soak: .venv/check.done ## check for an hour, or SOAK_S seconds, on every engine that is there
 	$(BIN)/redstep check --time $(SOAK_S) $(ENGINES:%=--engine %)

@@ -80,10 +80,11 @@ if not extends then
 
   local function hex(text) return (string.gsub(text, '.', function(one) return string.format('%02x', byte(one)) end)) end
   local function is_hash(text) return #text == 64 and not string.find(text, '[^0-9a-f]') end
-  -- By the length that a record states itself: what is stored in between may be another chain's.
+  -- By the length that a record states itself: what is stored in between may be another chain's, or cut short.
   local function part(one, first, last)
-    local high, low = byte(one, 2, 3)
-    return low and sub(one, 3 + high * 256 + low + first, 3 + high * 256 + low + last) or ''
+    local version, high, low = byte(one, 1, 3)
+    local from = low and 3 + high * 256 + low or #one
+    return version == 1 and #one > from + 88 and sub(one, from + first, from + last) or ''
   end
   local function previous_of(one) return part(one, 9, 40) end
   local function hash_of(one) return part(one, 57, 88) end

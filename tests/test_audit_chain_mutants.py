@@ -8,7 +8,7 @@ through JSON, as for a foreign implementation, so that the classes of the two si
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -345,14 +345,23 @@ def test_the_naive_chain_is_caught(engine_named: Callable[[str], Engine]) -> Non
 
 
 @pytest.mark.parametrize("how", How)
-def test_what_was_edited_is_sealed_as_it_is(engine_named: Callable[[str], Engine], how: How) -> None:
-    """Whatever stands in a record's place, its own append id is none of the chain's when it is sealed."""
-    guard = GUARDS["audit-chain"]
-    target = guard.target("mixed/protocol")(engine_named(DEFAULT))
-    entries = tuple(Entry(append_id=bytes([number]) * 16, event="1") for number in range(3))
-    session = AuditChainSession(target)
-    session.play(Wrote("w1", Write(name="a", entries=entries, mode=Mode.BATCH)))
-    session.play(Altered("a", how, 0))
-    session.play(Asked(Seal(name="a", upto_seq=2, keep=1)))
-    assert [told.answer for told in session.story if isinstance(told.move, Asked)]
+def test_what_was_edited_is_met_as_it_is(engine_named: Callable[[str], Engine], how: How) -> None:
+    """Wherever it stands, both sides say the same to a writer who comes back, to one who is new, and to a seal."""
+    target = GUARDS["audit-chain"].target("mixed/protocol")(engine_named(DEFAULT))
+    for place, mode in product(range(5), Mode):
+        session = AuditChainSession(target)
+        entries = [Entry(append_id=bytes([number]) * 16, event="1") for number in range(9)]
+
+        def write(writer: str, mode: Mode, count: int = 1, session: Any = session, entries: Any = entries) -> None:
+            session.play(Wrote(writer, Write(name="a", entries=tuple(entries.pop() for _ in range(count)), mode=mode)))
+
+        write("w1", mode)
+        write("w2", Mode.BATCH, 3)
+        write("w2", Mode.SERVER_ORDER)
+        session.play(Altered("a", how, place))
+        write("w1", mode)
+        write("w3", mode)
+        session.play(Asked(Seal(name="a", upto_seq=2, keep=1)))
+        write("w1", mode)
+        assert len(session.story) == 8
     target.close()

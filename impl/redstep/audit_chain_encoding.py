@@ -107,7 +107,10 @@ def parsed(text: bytes) -> Record:
         raise Unparsable(f"{len(text)} bytes are too few for a record") from None
     if version != VERSION:
         raise Unparsable(f"a record of version {version}")
-    return Record(text[_OPENING.size : at], seq, previous, append_id, its_hash, text[at + _LINK.size + HASH_BYTES :])
+    event = text[at + _LINK.size + HASH_BYTES :]
+    if not event:
+        raise Unparsable("a record without an event")
+    return Record(text[_OPENING.size : at], seq, previous, append_id, its_hash, event)
 
 
 def page_of(records: Iterable[bytes]) -> bytes:

@@ -76,14 +76,14 @@ def encoded(record: Record) -> bytes:
 
 
 def decoded(stored: bytes) -> Record | None:
-    """Take a stored record apart; None if it is too short for its own lengths, or of another version."""
+    """Take a stored record apart; None if it is too short for its own lengths and an event, or of another version."""
     if len(stored) < START.size:
         return None
     version, size = START.unpack_from(stored)
     link_at = START.size + size
     hash_at = link_at + LINK.size
     event_at = hash_at + HASH_BYTES
-    if version != VERSION or len(stored) < event_at:
+    if version != VERSION or len(stored) <= event_at:
         return None
     seq, previous, append_id = LINK.unpack_from(stored, link_at)
     return Record(

@@ -8,7 +8,8 @@ import attrs
 from attrs import frozen
 
 from redstep_check.binding import Answer, Answered, Misused, Stored, Target
-from redstep_check.guards.idempotency import EXPLICIT_CLOCK_TTL_MS, RESENDS
+from redstep_check.guards.idempotency import RESENDS
+from redstep_check.guards.ttl import EXPLICIT_CLOCK_TTL_MS
 from redstep_spec import idempotency as spec
 from redstep_spec.arguments import Misuse
 from redstep_spec.delivery import Fate, Replied, deliver

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from redstep_check.binding import Answer, Answered, Target, session_prefix
 from redstep_check.engines import Engine
-from redstep_check.guards.idempotency import EXPLICIT_CLOCK_TTL_MS
+from redstep_check.guards.ttl import EXPLICIT_CLOCK_TTL_MS
 from redstep_spec import idempotency as spec
 from redstep_spec.delivery import Fate
 

@@ -105,6 +105,8 @@ def test_a_repeated_identity_is_charged_once() -> None:
     """Nobody knows by which call, so it is left out."""
     twice = (admitted(3, 105, request_id="x"), admitted(5, 106, request_id="x"))
     assert rules(rate_limiter.LAWS, part(admitted(1, 100), *twice)) == set()
+    unheard = (request(acquire(100, "x"), 1, None), admitted(3, 105, request_id="x"))
+    assert rules(rate_limiter.LAWS, part(*unheard, admitted(5, 110), admitted(7, 111))) == set()
     others = (admitted(3, 105, request_id="x"), admitted(5, 106, request_id="y"))
     assert rules(rate_limiter.LAWS, part(admitted(1, 100), *others)) == {"RL-2"}
 

@@ -23,16 +23,18 @@ from attrs import frozen
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from redstep_check import engines, report, runs, stories, timelines
+from redstep_check import engines, report, runs, showing, stories, timelines
 from redstep_check.binding import Target, Unsupported
 from redstep_check.engines import Engine, EngineUnavailable
-from redstep_check.explore_command import explore_command
+from redstep_check.explore_command import explore_command, replay_schedule
+from redstep_check.interleavings.registry import SUBJECTS
 from redstep_check.lockstep import Mismatch, raised
 from redstep_check.registry import GUARDS
 from redstep_check.registry.guard import NAIVE, Guard, TargetFactory
 from redstep_check.report import Row
 from redstep_check.runs import EXAMPLES, Budget, Result, Verdict
 from redstep_check.stories import Story
+from redstep_check.stress_command import stress_command
 from redstep_check.verify_chain import verify_chain
 
 BROKEN, MISUSE, VACUOUS, INTERRUPTED = 1, 2, 3, 130
@@ -287,7 +289,8 @@ def check_one(plan: Plan, engine: Engine, way: Way, rows: list[Row]) -> None:
             raise Trouble(f"{way.client} failed: {raised(error)}") from error
     if result.mismatch:
         answers(engine)
-        found = {"seed": result.seed, "examples": result.batch}
+        drawn = showing.timeline(way.guard, result.mismatch, title=f"{row.guard} on {row.engine}, {row.client}")
+        found: dict[str, Any] = {"seed": result.seed, "examples": result.batch, "timeline": drawn}
         story = stories.story_of(result.mismatch, guard=row.guard, engine=row.engine, client=row.client, **found)
         try:
             row.saved = str(stories.save(story, plan.save))
@@ -365,14 +368,22 @@ def exit_code(rows: list[Row]) -> int:
 def replay(file: Path, engine: str | None) -> None:
     """Play the moves of a saved story again.
 
+    It may be of one call after the other, by `redstep check`, or of several clients, by `redstep explore`.
+
     Exit codes: 0 no difference any more, 1 a rule is still broken, 2 misuse or no engine.
     """
+    kinds, of_schedules = ({name: each.kinds for name, each in known.items()} for known in (GUARDS, SUBJECTS))
     try:
-        story = stories.load(file, {name: guard.kinds for name, guard in GUARDS.items()})
+        story = stories.load(file, kinds, of_schedules)
     except (stories.BadStory, OSError) as error:
         raise Trouble(str(error)) from error
     if "***" in story.engine and engine is None:
         raise Trouble(f"{file}: the password of {story.engine} was not saved: give the URL with --engine")
+    if story.kind == stories.SCHEDULE:
+        try:
+            sys.exit(replay_schedule(story, file, engine or story.engine))
+        except (EngineUnavailable, Unsupported, LookupError, ValueError) as error:
+            raise Trouble(f"{file}: {error}") from error
     way = way_into(GUARDS[story.guard], story.client)
     try:
         with engines.open_engine(engine or story.engine) as opened, way.opened(opened) as target:
@@ -407,20 +418,21 @@ def played(way: Way, target: Target[Any], story: Story) -> Mismatch | None:
     help="Write one self-contained page there instead, to zoom and hover.",
 )
 def show_timeline(file: Path, html: Path | None) -> None:
-    """Show a saved history of concurrent clients.
+    """Show what was saved as a timeline: a history of concurrent clients, or the story of a failing run.
 
-    Exit codes: 0 shown, 2 no such history.
+    Exit codes: 0 shown, 2 no such file.
     """
     try:
-        timeline = timelines.load(file)
+        timeline = stories.shown(file)
         if html:
             html.write_text(timelines.page(timeline), encoding="utf-8")
-    except (timelines.BadHistory, OSError) as error:
+    except (stories.BadStory, timelines.BadHistory, OSError) as error:
         raise Trouble(str(error)) from error
     click.echo(f"{html} written" if html else timelines.text(timeline, width=console().width), nl=bool(html))
 
 
 cli.add_command(explore_command)
+cli.add_command(stress_command)
 cli.add_command(verify_chain)
 
 

@@ -10,37 +10,45 @@ failure.
 """
 
 import json
+import math
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import click
 from attrs import asdict
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from redstep_check import engines
 from redstep_check.binding import Unsupported
 from redstep_check.engines import EngineUnavailable, open_engine
-from redstep_check.interleavings import drawing
-from redstep_check.interleavings.drawing import SCHEDULES
-from redstep_check.interleavings.exhaustive import Bounds, Found, World
+from redstep_check.interleavings import drawing, reporting
+from redstep_check.interleavings.drawing import SCHEDULES, Told
+from redstep_check.interleavings.exhaustive import Bounds, World
+from redstep_check.interleavings.failures import failure, print_failure
 from redstep_check.interleavings.registry import SUBJECTS
+from redstep_check.interleavings.replaying import replayed
+from redstep_check.interleavings.reporting import Row
 from redstep_check.interleavings.specifications import WORLDS, known
 from redstep_check.interleavings.subjects import Subject
-from redstep_check.interleavings.telling import timeline
-from redstep_check.lockstep import ImpossibleStory, Mismatch, SpecificationBroken
-from redstep_check.runs import Budget, replayed
-from redstep_check.stories import BadStory, load, story_of
-from redstep_check.stories import save as save_story
-from redstep_spec.rules import RULES
+from redstep_check.lockstep import ImpossibleStory, SpecificationBroken
+from redstep_check.runs import Budget
+from redstep_check.stories import Story
 
 BROKEN, MISUSE, INTERRUPTED = 1, 2, 130
 PLAIN_WIDTH = 160
+ALWAYS_GOOD = frozenset({"guard", "as_json"})
+GOOD_WITH = {
+    "--spec": frozenset({"only_spec"}),
+    "--planted": frozenset({"planted", "engine", "variants", "schedules", "seed", "save"}),
+    "--schedules": frozenset({"engine", "variants", "schedules", "seed", "save"}),
+    "": frozenset({"clients", "operations", "faults", "ticks", "engine", "variants", "programs", "seconds", "save"}),
+}
+"""Which options mean something together with each of these."""
 
 
 def console(*, to_stderr: bool = False) -> Console:
@@ -58,6 +66,13 @@ def engine_name(_context: object, _option: object, name: str) -> str:
     return name
 
 
+def finite(_context: object, _option: object, seconds: float | None) -> float | None:
+    """Pass on a time that ends."""
+    if seconds is not None and not math.isfinite(seconds):
+        raise click.BadParameter(f"{seconds} seconds never end")
+    return seconds
+
+
 @click.command(name="explore", epilog=f"Guards: {', '.join(sorted({*SUBJECTS, *WORLDS}))}.")
 @click.argument("guard", type=click.Choice(tuple(sorted({*SUBJECTS, *WORLDS}))), metavar="GUARD")
 @click.option("--clients", type=click.IntRange(1, 5), default=2, show_default=True, help="How many clients there are.")
@@ -71,12 +86,19 @@ def engine_name(_context: object, _option: object, name: str) -> str:
     show_default=True,
     metavar="NAME|URL",
     callback=engine_name,
-    help="An engine.",
+    help="An engine (see `redstep engines`) or the URL of a server.",
 )
 @click.option("--variant", "variants", multiple=True, help="What of the implementation; may be repeated.  [default: all]")
 @click.option("--program", "programs", multiple=True, help="What the clients do; may be repeated.  [default: all]")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="When each world is cut.")
-@click.option("--schedules", type=click.IntRange(1), metavar="N", help="Draw so many schedules of three clients instead.")
+@click.option(
+    "--seconds", type=click.FloatRange(0, min_open=True), callback=finite, metavar="S", help="When each world is cut."
+)
+@click.option(
+    "--schedules",
+    type=click.IntRange(1),
+    metavar="N",
+    help=f"Draw N schedules of three clients in a batch instead; with --planted, at most N.  [with --planted: {SCHEDULES}]",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the schedules that are drawn.")
 @click.option("--planted", is_flag=True, help="Plant the known bugs, one after the other: each must be found.")
 @click.option(
@@ -84,12 +106,13 @@ def engine_name(_context: object, _option: object, name: str) -> str:
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(".redstep"),
     show_default=True,
-    help="Where the story of a difference is saved.",
+    help="Where the stories of differences are saved, for `redstep replay` and `redstep timeline`.",
 )
-@click.option("--replay", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Play a story that was saved.")
 @click.option("--spec", "only_spec", is_flag=True, help="Explore the specification's own small world, breadth first.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.pass_context
 def explore_command(
+    context: click.Context,
     guard: str,
     clients: int,
     operations: int,
@@ -103,212 +126,206 @@ def explore_command(
     seed: int,
     planted: bool,
     save: Path,
-    replay: Path | None,
     only_spec: bool,
     as_json: bool,
 ) -> None:
     """Run every schedule of a bounded world of GUARD: clients, operations, faults, steps of the clock.
 
     Each execution of a script is compared with the specification, reply and stored state, and so is the end of each operation
-    with what it asked and heard. Equal situations are merged.
+    with what it asked and heard. Equal situations are merged. A difference is shrunk, drawn as a timeline, and saved.
 
-    Exit codes: 0 nothing differs, 1 a rule is broken, 2 misuse or no engine, 3 vacuous, 130 interrupted.
+    Beside the figures it is told how many moves were made while two operations or more were under way, how many kinds of faults
+    hit of those that could, how many operations ended in an unknown outcome that had taken effect (did) or had not (not), and
+    how many requests took effect though they were given up, when they arrived (late). Of drawn schedules a few are made once
+    more, and must come out the same.
+
+    Exit codes: 0 nothing differs, 1 a rule is broken or a planted bug was not found, 2 misuse or no engine, 3 vacuous: drawn
+    schedules did not reach what they are about, or in none of them two operations overlapped; 130 interrupted.
     """
-    if only_spec + planted + bool(schedules and not planted) > 1:
-        raise click.UsageError("--spec, --planted and --schedules exclude one another.")
+    _refuse(context, only_spec=only_spec, planted=planted, drawn=schedules is not None)
     if only_spec:
         _explore_specification(guard, as_json=as_json)
         return
     if guard not in SUBJECTS:
         raise click.UsageError(f"the interleavings of {guard} can't be explored, only its specification: add --spec.")
+    subject = SUBJECTS[guard]
+    for variant in variants:
+        if variant not in subject.variants:
+            raise click.UsageError(f"{guard} has no variant {variant!r}, but {', '.join(subject.variants)}.")
+    variants = tuple(dict.fromkeys(variants))
     bounds = Bounds(clients=clients, operations=operations, faults=faults, ticks=ticks, seconds=seconds)
-    rows: list[tuple[str, Found | str]] = []
-    try:
-        if replay:
-            sys.exit(_replay(SUBJECTS[guard], engine, replay))
-        if planted or schedules:
-            budget = Budget(examples=schedules or SCHEDULES, seed=seed)
-            sys.exit(_draw(SUBJECTS[guard], engine, variants, budget, planted, as_json))
-        _explore(SUBJECTS[guard], bounds, engine, (variants, programs), rows)
-        saved = [_save(guard, engine, variant, found, save) for variant, found in rows if isinstance(found, Found)]
-    except KeyboardInterrupt:
-        if rows:
+    rows: list[Row] = []
+    told: list[Told] = []
+    is_drawn = planted or schedules is not None
+
+    def tell() -> None:
+        if is_drawn:
+            _tell_drawn(guard, engine, told, as_json=as_json)
+        else:
             _tell(guard, engine, bounds, rows, as_json=as_json)
+
+    try:
+        with open_engine(engine) as opened, _progress() as progress:
+            if is_drawn:
+                budget = Budget(examples=schedules or SCHEDULES, seed=seed)
+                _draw(subject, opened, variants, (budget, planted, save), progress, told)
+            else:
+                _refuse_programs(subject, opened, variants, programs)
+                _explore(subject, bounds, opened, (variants, programs, save), progress, rows)
+    except KeyboardInterrupt:
+        tell()
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
     except EngineUnavailable as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(MISUSE)
-    if not rows:
-        raise click.UsageError(f"{guard} has no program {', '.join(programs)}.")
-    _tell(guard, engine, bounds, rows, as_json=as_json)
-    for path in filter(None, saved):
-        click.echo(f"  replay it: redstep explore {guard} --replay {path}", err=as_json)
-    if any(isinstance(found, Found) and found.mismatch for _, found in rows):
-        sys.exit(BROKEN)
+    tell()
+    skipped = [*(row.found is None for row in rows), *("reason" in each.row for each in told)]
+    if all(skipped):
+        click.echo("Error: nothing was explored", err=True)
+        sys.exit(MISUSE)
+    if is_drawn:
+        sys.exit(drawing.exit_code([each.row for each in told]))
+    sys.exit(BROKEN if any(row.failure for row in rows) else 0)
+
+
+def _refuse(context: click.Context, *, only_spec: bool, planted: bool, drawn: bool) -> None:
+    """Refuse options that mean nothing together. Raises UsageError."""
+    if only_spec + planted + (drawn and not planted) > 1:
+        raise click.UsageError("--spec, --planted and --schedules exclude one another.")
+    way = "--spec" if only_spec else "--planted" if planted else "--schedules" if drawn else ""
+    for option in context.command.params:
+        name = option.name or ""
+        is_given = context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        if not is_given or name in ALWAYS_GOOD | GOOD_WITH[way]:
+            continue
+        if way:
+            raise click.UsageError(f"{option.opts[0]} means nothing with {way}.")
+        raise click.UsageError(f"{option.opts[0]} is of schedules that are drawn: add --schedules or --planted.")
 
 
 def _explore(
     subject: Subject,
     bounds: Bounds,
-    engine_name: str,
-    chosen: tuple[tuple[str, ...], tuple[str, ...]],
-    rows: list[tuple[str, Found | str]],
+    engine: engines.Engine,
+    chosen: tuple[Sequence[str], Sequence[str], Path],
+    progress: Progress,
+    rows: list[Row],
 ) -> None:
-    variants, programs = chosen
-    for variant in variants:
-        if variant not in subject.variants:
-            raise click.UsageError(f"{subject.name} has no variant {variant!r}, but {', '.join(subject.variants)}.")
-    with open_engine(engine_name) as engine, _progress() as progress:
-        for variant in variants or subject.variants:
-            try:
-                target = subject.variants[variant](engine)
-            except Unsupported as reason:
-                rows.append((variant, str(reason)))
-                continue
-            try:
-                for program in _programs(subject, target.features, programs):
-                    bar = progress.add_task(f"{variant}: {program}", figures="")
-                    world = World(subject.sequential, target, program, bounds)
-                    rows.append((variant, world.found))
-                    found = world.explore(
-                        lambda found, bar=bar: progress.update(  # type: ignore[misc]
-                            bar, figures=f"{found.states:,} states, {found.moves:,} moves"
-                        )
-                    )
-                    progress.remove_task(bar)
-                    if found.mismatch is not None:
-                        found.mismatch = subject.shrunk(target, found.mismatch, bounds.clients) or found.mismatch
-            finally:
-                target.close()
-
-
-def _save(guard: str, engine: str, variant: str, found: Found, directory: Path) -> Path | None:
-    """Save the story of a difference, if there is one."""
-    if found.mismatch is None:
-        return None
-    label = engines.label(engine)
-    story = story_of(found.mismatch, guard=guard, engine=label, client=f"{variant}-{found.program}", seed=0, examples=0)
-    try:
-        return save_story(story, directory)
-    except OSError as error:
-        click.echo(f"  the story could not be saved: {error}", err=True)
-        return None
-
-
-def _replay(subject: Subject, engine_name: str, path: Path) -> int:
-    """Play a story; return the exit code."""
-    try:
-        story = load(path, {subject.name: subject.kinds})
-    except BadStory as error:
-        raise click.UsageError(str(error)) from error
-    with open_engine(engine_name) as engine:
-        variant = story.client.partition("-")[0]
-        if variant not in subject.variants:
-            raise click.UsageError(f"{subject.name} has no variant {variant!r}, but {', '.join(subject.variants)}.")
-        target = subject.variants[variant](engine)
+    variants, programs, save = chosen
+    for variant in variants or subject.variants:
         try:
-            found = replayed(subject.bench(), target, story.moves)
-        except ImpossibleStory as error:
-            click.echo(f"{path}: nothing differs until the clients take other steps than they did: {error}")
-            return 0
+            target = subject.variants[variant](engine)
+        except Unsupported as reason:
+            rows.append(Row(variant, reason=str(reason)))
+            continue
+        try:
+            there = list(subject.sequential.programs(target.features))
+            for program in (each for each in there if not programs or each in programs):
+                bar = progress.add_task(f"{variant}: {program}", figures="")
+                world = World(subject.sequential, target, program, bounds)
+                rows.append(Row(variant, world.found))
+                found = world.explore(
+                    lambda found, bar=bar: progress.update(  # type: ignore[misc]
+                        bar, figures=f"{found.states:,} states, {found.moves:,} moves"
+                    )
+                )
+                progress.remove_task(bar)
+                if found.mismatch is not None:
+                    found.mismatch = subject.shrunk(target, found.mismatch, bounds.clients) or found.mismatch
+                    label = f"{variant}, {program}"
+                    again = ("explore", subject.name, "--engine", engine.name, *_options(variant, program, bounds))
+                    rows[-1].failure = failure(subject, target, found.mismatch, engine=engine.name, client=label, again=again)
+                    rows[-1].failure.save(save)
         finally:
             target.close()
-    if found is None:
-        click.echo(f"{path}: nothing differs any more ({story.rule} did)")
-        return 0
-    console().print(timeline(subject.sequential, found))
-    click.echo(f"  {found}")
-    return BROKEN
 
 
-def _draw(subject: Subject, engine_name: str, variants: tuple[str, ...], budget: Budget, planted: bool, as_json: bool) -> int:
-    """Draw schedules; return the exit code."""
-    with open_engine(engine_name) as engine, _progress() as progress:
-        bar = progress.add_task(subject.name, figures="")
+def _refuse_programs(subject: Subject, engine: engines.Engine, variants: Sequence[str], programs: Sequence[str]) -> None:
+    """Refuse what none of the variants can do on this engine, before anything is explored. Raises UsageError."""
+    there: dict[str, None] = {}
+    for variant in variants or subject.variants:
+        with suppress(Unsupported), closing(subject.variants[variant](engine)) as target:
+            there |= dict.fromkeys(subject.sequential.programs(target.features))
+    unknown = [each for each in dict.fromkeys(programs) if each not in there]
+    if unknown and there:
+        raise click.UsageError(f"{subject.name} has no program {', '.join(map(repr, unknown))} here, but {', '.join(there)}.")
 
-        def on_progress(what: str) -> None:
-            progress.update(bar, figures=what)
 
-        if planted:
-            bugs = [bug for bug in subject.bugs if not variants or bug.variant in variants]
-            told = [drawing.hunted(subject, bug, engine, budget, on_progress) for bug in bugs]
+def _options(variant: str, program: str, bounds: Bounds) -> Iterator[str]:
+    yield from ("--variant", variant, "--program", program)
+    for name in ("clients", "operations", "faults", "ticks"):
+        if getattr(bounds, name) != getattr(Bounds(), name):
+            yield from (f"--{name}", str(getattr(bounds, name)))
+
+
+def _draw(
+    subject: Subject,
+    engine: engines.Engine,
+    variants: Sequence[str],
+    how: tuple[Budget, bool, Path],
+    progress: Progress,
+    told: list[Told],
+) -> None:
+    budget, planted, save = how
+    bar = progress.add_task(subject.name, figures="")
+
+    def on_progress(what: str) -> None:
+        progress.update(bar, figures=what)
+
+    bugs = [bug for bug in subject.bugs if not variants or bug.variant in variants]
+    if planted and not bugs:
+        raise click.UsageError(f"no bug is planted in {subject.name}, {', '.join(variants)}.")
+    for each in bugs if planted else variants or subject.variants:
+        if isinstance(each, str):
+            told.append(drawing.drawn(subject, each, engine, budget, on_progress))
         else:
-            told = [drawing.drawn(subject, each, engine, budget, on_progress) for each in variants or subject.variants]
-    if as_json:
-        click.echo(json.dumps({"format": "redstep-explore-drawn/1", "guard": subject.name, "runs": told}, indent=1))
-    else:
-        console().print(drawing.table(told))
-    return max((drawing.EXIT_CODES[each["verdict"]] for each in told), default=0)
-
-
-def _programs(subject: Subject, features: frozenset[str], chosen: tuple[str, ...]) -> list[str]:
-    known = list(subject.sequential.programs(features))
-    return [each for each in known if not chosen or each in chosen]
+            told.append(drawing.hunted(subject, each, engine, budget, on_progress))
+        if (found := told[-1].failure) is not None:
+            found.save(save)
 
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TextColumn("{task.fields[figures]}"))
-    progress = Progress(*columns, console=console(to_stderr=True), transient=True)
-    with progress:
+    with Progress(*columns, console=console(to_stderr=True), transient=True) as progress:
         yield progress
 
 
-def _verdict(found: Found) -> str:
-    if found.mismatch is not None:
-        return f"broken {found.mismatch.rule}"
-    return "exhausted" if found.exhausted else "cut"
-
-
-def _tell(guard: str, engine: str, bounds: Bounds, rows: list[tuple[str, Found | str]], *, as_json: bool) -> None:
+def _tell(guard: str, engine: str, bounds: Bounds, rows: list[Row], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(_as_json(guard, engine, bounds, rows), indent=1))
-        return
-    view = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    for heading in ("guard", "variant", "program"):
-        view.add_column(heading)
-    for heading in ("states", "moves", "executions", "schedules", "depth", "seconds"):
-        view.add_column(heading, justify="right", no_wrap=True)
-    view.add_column("verdict")
-    for variant, found in rows:
-        if isinstance(found, str):
-            view.add_row(guard, variant, *("",) * 7, Text(f"skipped: {found}", style="dim"))
-            continue
-        figures = (found.states, found.moves, found.executions, found.schedules, found.depth)
-        style = "bold red" if found.mismatch else "green" if found.exhausted else "yellow"
-        verdict = Text(_verdict(found), style=style)
-        view.add_row(guard, variant, found.program, *(f"{each:,}" for each in figures), f"{found.seconds:.1f}", verdict)
-    out = console()
-    out.print(view)
-    for variant, found in rows:
-        if isinstance(found, Found) and found.mismatch is not None:
-            _print_failure(out, guard, variant, found, found.mismatch)
+        click.echo(json.dumps(reporting.as_json(guard, engine, bounds, rows), indent=1))
+    elif rows:
+        reporting.print_worlds(console(), guard, rows)
 
 
-def _print_failure(out: Console, guard: str, variant: str, found: Found, mismatch: Mismatch) -> None:
-    out.print()
-    out.print(Text(f"{guard}, {variant}, {found.program}: {_verdict(found)}", style="bold red"))
-    out.print(Text(f"{mismatch.rule}  {RULES.get(mismatch.rule, '')}"))
-    out.print()
-    out.print(timeline(SUBJECTS[guard].sequential, mismatch))
-    out.print()
-    out.print(Text(f"  {mismatch}"))
+def _tell_drawn(guard: str, engine: str, told: list[Told], *, as_json: bool) -> None:
+    if as_json:
+        runs = [{**(each.failure.as_json() if each.failure else {}), **each.row} for each in told]
+        click.echo(json.dumps({"format": "redstep-explore-drawn/1", "guard": guard, "engine": engine, "runs": runs}, indent=1))
+    elif told:
+        out = console()
+        out.print(drawing.table([each.row for each in told]))
+        for note in (note for each in told for note in drawing.notes(each.row)):
+            out.print(Text(note, style="dim"), soft_wrap=True)
+        for found in (each.failure for each in told if each.failure):
+            print_failure(out, found)
 
 
-def _as_json(guard: str, engine: str, bounds: Bounds, rows: list[tuple[str, Found | str]]) -> dict[str, Any]:
-    worlds: list[dict[str, Any]] = []
-    for variant, found in rows:
-        if isinstance(found, str):
-            worlds.append({"variant": variant, "verdict": "skipped", "reason": found})
-            continue
-        told = {"variant": variant, "program": found.program, "verdict": _verdict(found).partition(" ")[0]}
-        figures = ("states", "moves", "executions", "schedules", "depth", "hits")
-        told |= {name: getattr(found, name) for name in figures} | {"seconds": round(found.seconds, 3)}
-        if found.mismatch is not None:
-            told |= {"rule": found.mismatch.rule, "difference": str(found.mismatch)}
-        worlds.append(told)
-    return {"format": "redstep-explore/1", "guard": guard, "engine": engine, "bounds": asdict(bounds), "worlds": worlds}
+def replay_schedule(story: Story, path: Path, engine: str) -> int:
+    """Play a story of several clients again; return the exit code. Raises EngineUnavailable, Unsupported, LookupError."""
+    with open_engine(engine) as opened:
+        try:
+            found = replayed(SUBJECTS[story.guard], story, opened)
+        except ImpossibleStory as error:
+            click.echo(f"{path}: nothing differs until the clients take other steps than they did: {error}")
+            return 0
+    if found is None:
+        click.echo(f"{len(story.moves)} moves on {opened.name}, no difference: {story.rule} holds here.")
+        return 0
+    found.saved = path
+    print_failure(console(), found)
+    return BROKEN
 
 
 def _explore_specification(guard: str, *, as_json: bool) -> None:
@@ -327,8 +344,7 @@ def _explore_specification(guard: str, *, as_json: bool) -> None:
     click.echo(f"{guard}: {found.states:,} states, {found.steps:,} steps, {found.depth} deep: {verdict}")
     for kind, count in found.kinds.items():
         click.echo(f"  {count:>8,}  {kind}")
-    if found.always:
-        click.echo(f"  ALWAYS     {found.always} hold in all steps")
-        click.echo(f"  SOMETIMES  {len(found.reached)} of {len(found.reached) + len(found.missed)} are reached")
+    click.echo(f"  ALWAYS     {found.always} hold in all steps")
+    click.echo(f"  SOMETIMES  {len(found.reached)} of {len(found.reached) + len(found.missed)} are reached")
     for name in found.missed:
         click.echo(f"             not here: {name.replace('_', ' ')}")

@@ -2,7 +2,8 @@
 Stories: what a failing run leaves behind, to be replayed by anybody.
 
 A story holds the moves themselves, not the choices that led to them: it can be replayed when the machine has changed, and
-read by a person. Values keep their exact form, the impossible ones that a misuse is made of included.
+read by a person. Values keep their exact form, the impossible ones that a misuse is made of included. Beside them stands the
+timeline of it, which can be looked at without the engine, and without the implementation that was wrong.
 """
 
 import json
@@ -13,11 +14,16 @@ from typing import Any
 
 import attrs
 from attrs import field, frozen
-from attrs.validators import instance_of, min_len
+from attrs.validators import in_, instance_of, min_len
 
 from redstep_check.lockstep import Mismatch
+from redstep_check.timelines import BadHistory, Timeline
+from redstep_check.timelines import load as load_history
+from redstep_check.timelines.files import as_json, of_json
 
 FORMAT = "redstep-story/1"
+LOCKSTEP, SCHEDULE = "lockstep", "schedule"
+"""The kinds of stories: one call after the other, or the moves of several clients."""
 
 
 class BadStory(ValueError):
@@ -38,11 +44,26 @@ class Story:
     rule: str = field(validator=instance_of(str))
     difference: str = field(validator=instance_of(str))
     moves: tuple[Any, ...] = field(validator=[instance_of(tuple), min_len(1)])
+    kind: str = field(default=LOCKSTEP, validator=in_((LOCKSTEP, SCHEDULE)))
+    timeline: Timeline | None = field(default=None, eq=False, repr=False)
+    """What it looks like; None if it was saved without."""
 
 
-def story_of(mismatch: Mismatch, *, guard: str, engine: str, client: str, seed: int, examples: int) -> Story:
+def story_of(
+    mismatch: Mismatch,
+    *,
+    guard: str,
+    engine: str,
+    client: str,
+    seed: int,
+    examples: int,
+    kind: str = LOCKSTEP,
+    timeline: Timeline | None = None,
+) -> Story:
     """Make a story of a difference."""
     return Story(
+        kind=kind,
+        timeline=timeline,
         guard=guard,
         engine=engine,
         client=client,
@@ -61,25 +82,57 @@ def save(story: Story, directory: Path) -> Path:
     client = "".join(c if c.isalnum() else "-" for c in story.client)
     path = directory / f"{story.guard}-{engine}-{client}-{story.seed}.json"
     content = {"format": FORMAT, **attrs.asdict(story, recurse=False), "moves": [encoded(move) for move in story.moves]}
+    content["timeline"] = story.timeline and as_json(story.timeline)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="ascii")
     return path
 
 
-def load(path: Path, kinds: Mapping[str, Mapping[str, type]]) -> Story:
-    """Read a story; `kinds` are the classes of each guard's moves, by name. Raises BadStory, OSError."""
+def load(
+    path: Path, kinds: Mapping[str, Mapping[str, type]], of_schedules: Mapping[str, Mapping[str, type]] | None = None
+) -> Story:
+    """
+    Read a story. Raises BadStory, OSError.
+
+    `kinds` are the classes of each guard's moves, by name; `of_schedules` those of the moves that several clients of it make.
+    """
+    content = _content(path)
+    if content.get("format") != FORMAT:
+        raise BadStory(f"{path}: not of the format {FORMAT}")
+    if content.get("kind", LOCKSTEP) not in (LOCKSTEP, SCHEDULE):
+        raise BadStory(f"{path}: no kind of story is called {content['kind']!r}: there is {LOCKSTEP}, {SCHEDULE}")
+    known = (of_schedules or {}) if content.get("kind") == SCHEDULE else kinds
+    guard = str(content.get("guard"))
+    if guard not in known:
+        raise BadStory(f"{path}: no guard is called {guard!r}: there is {', '.join(known) or 'none'}")
+    its = {name: each for name, each in content.items() if name != "format"}
+    try:
+        drawn = its.get("timeline")
+        its["timeline"] = None if drawn is None else of_json(drawn, {})
+        return Story(**{**its, "moves": decoded(its["moves"], known[guard])})
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise BadStory(f"{path}: not a story of this version ({type(error).__name__}: {error})") from error
+
+
+def shown(path: Path) -> Timeline:
+    """The timeline in a file: a history, or what a story looks like. Raises BadStory, BadHistory, OSError."""
+    content = _content(path)
+    if content.get("format") != FORMAT:
+        return load_history(path)
+    if content.get("timeline") is None:
+        raise BadStory(f"{path}: a story that was saved without a timeline; `redstep replay {path}` plays it")
+    try:
+        return of_json(content["timeline"], {})
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise BadHistory(f"{path}: not a timeline of this version ({type(error).__name__}: {error})") from error
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What a file says; nothing if it is JSON, but no object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise BadStory(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-        raise BadStory(f"{path}: not of the format {FORMAT}")
-    guard = str(content.get("guard"))
-    if guard not in kinds:
-        raise BadStory(f"{path}: no guard is called {guard!r}: there is {', '.join(kinds)}")
-    try:
-        return Story(**{**content, "moves": decoded(content["moves"], kinds[guard])})
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise BadStory(f"{path}: not a story of this version ({type(error).__name__}: {error})") from error
+    return content if isinstance(content, dict) else {}
 
 
 def encoded(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Drawn schedules: the same choices give the same run, and the shipped guards hold in the schedules that are drawn."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ from attrs import evolve
 
 from redstep_check.binding import Answered, Target, Unsupported
 from redstep_check.engines import Engine
-from redstep_check.interleavings.binding import Concurrent, Heard
+from redstep_check.interleavings import drawing
+from redstep_check.interleavings.binding import Concurrent, Heard, Raw
 from redstep_check.interleavings.executing import Executed, Live
 from redstep_check.interleavings.moves import Arrives, Begins, Fate, Goes, Settles
 from redstep_check.interleavings.registry import SUBJECTS
@@ -17,7 +19,7 @@ from redstep_check.interleavings.subjects import Subject
 from redstep_check.lockstep import Mismatch
 from redstep_check.runs import Budget, Verdict, run
 
-from .toy import Add, Counter, Get, InMemory, Value
+from .toy import Add, Counter, Get, InMemory, ReadThenWrite, Value
 
 EXAMPLES = 20
 ALL = [pytest.param(each, variant, id=f"{each.name}: {variant}") for each in SUBJECTS.values() for variant in each.variants]
@@ -155,3 +157,74 @@ def test_every_property_says_what_it_is() -> None:
     names = [each.name for each in (*PROPERTIES.always, *PROPERTIES.sometimes)]
     assert len(set(names)) == len(names)
     assert all(each.sentence and each.rule for each in (*PROPERTIES.always, *PROPERTIES.sometimes))
+
+
+# ---------------------------------------------------------------------------------------------- what a run is told of
+
+
+class Noisy(InMemory):
+    """What its scripts answer depends on how often they were ever run."""
+
+    runs = 0
+
+    def execute(self, request: object, now_ms: int) -> Raw:
+        """Answer something more."""
+        Noisy.runs += 1
+        raw = super().execute(request, now_ms)
+        assert isinstance(raw, tuple)
+        return (*raw, Noisy.runs)
+
+
+def counters(make: Callable[[], Concurrent]) -> Subject:
+    """Counters of a kind, as a guard."""
+    return Subject(name="counter", sequential=Counter(), variants={"plain": lambda _engine: make()}, operations=(Add, Get))
+
+
+def test_a_run_tells_what_it_met(engine: Engine) -> None:
+    """Overlap, faults, unknown outcomes; and the same seed gives the same trace, another one another."""
+    subject = SUBJECTS["rate-limiter"]
+
+    def row(seed: int) -> drawing.Row:
+        return drawing.drawn(subject, "zset", engine, Budget(examples=EXAMPLES, seed=seed), bool).row
+
+    first = row(5)
+    assert 0 < first["schedules_overlapping"] <= first["schedules"]
+    assert first["overlapping"] > 0
+    assert first["faults"]
+    assert set(first["faults"]) | set(first["not_hit"]) >= {"reply lost", "not sent", "adrift", "cancelled", "crashed"}
+    assert not set(first["faults"]) & set(first["not_hit"])
+    assert first["unknown_outcomes"]["took_effect"] + first["unknown_outcomes"]["took_none"] > 0
+    assert (first["made_again"], first["came_out_otherwise"]) == (10, 0)
+    assert row(5)["trace"] == first["trace"] != row(6)["trace"]
+
+
+def test_a_run_in_which_nothing_overlaps_is_vacuous(engine: Engine) -> None:
+    """However small its budget."""
+    row = drawing.drawn(counters(InMemory), "plain", engine, Budget(examples=1, seed=0), bool).row
+    assert (row["verdict"], row["schedules_overlapping"]) == ("vacuous", 0)
+    assert any("nothing overlapped" in each for each in drawing.notes(row))
+    assert drawing.exit_code([row]) == 3
+    assert drawing.exit_code([row, {"verdict": "broken"}]) == 1
+
+
+def test_a_run_that_something_else_decides_is_found_out(engine: Engine) -> None:
+    """The same moves come to something else when they are made once more."""
+    budget = Budget(examples=20, seed=3)
+    steady, noisy = (drawing.drawn(counters(make), "plain", engine, budget, bool).row for make in (InMemory, Noisy))
+    assert steady["verdict"] in ("holds", "not judged")
+    assert (steady["made_again"], steady["came_out_otherwise"]) == (10, 0)
+    assert noisy["verdict"] == "flaky"
+    assert noisy["came_out_otherwise"] > 0
+    assert any("came out otherwise" in each for each in drawing.notes(noisy))
+    assert drawing.exit_code([noisy]) == 1
+
+
+def test_a_difference_ends_the_counting(engine: Engine) -> None:
+    """The schedules that shrink it are none of the run's; and it comes with a timeline and a story."""
+    told = drawing.drawn(counters(ReadThenWrite), "plain", engine, Budget(examples=50, seed=3), bool)
+    assert told.row["verdict"] == "broken"
+    assert told.row["schedules_overlapping"] <= told.row["schedules"]
+    assert told.failure is not None
+    assert told.failure.mismatch.rule == "RL-2"
+    assert told.failure.story.seed == told.row["seed"]
+    assert sum(each.is_wrong for each in told.failure.timeline.marks) == 1

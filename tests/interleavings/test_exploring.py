@@ -1,17 +1,21 @@
 """Exhaustive worlds: what is merged is not lost, what differs is found, and the shipped guards hold in all their schedules."""
 
+import hashlib
+
 import pytest
 from attrs import evolve
 
 from redstep_check.binding import Unsupported
 from redstep_check.engines import Engine
-from redstep_check.interleavings.exhaustive import Bounds, Node, World
+from redstep_check.interleavings.exhaustive import Bounds, Found, Node, World
 from redstep_check.interleavings.registry import SUBJECTS
 from redstep_check.interleavings.subjects import Subject
+from redstep_check.interleavings.tallies import Tally
 
 from .toy import Counter, InMemory, ReadThenWrite
 
 SMALL = Bounds(clients=2, operations=2, faults=1, ticks=1)
+UNKNOWN = "no operation ended in an unknown outcome"
 LARGE = {"wait", "renew", "no effect", "raises"}
 """Programs that take seconds: `redstep explore` runs them, too."""
 
@@ -33,7 +37,7 @@ def test_every_schedule_of_a_small_world_holds(engine: Engine, subject: Subject,
         assert found.mismatch is None, found.mismatch
         assert found.exhausted
         assert found.schedules > found.states / 10
-        hits |= set(found.hits)
+        hits |= set(found.tally.hits)
     target.close()
     assert hits >= {"delivered", "held", "reply lost", "not sent", "adrift", "cancelled", "crashed", "scripts flushed"}
 
@@ -76,3 +80,48 @@ def test_a_world_that_is_cut_says_so() -> None:
     assert found.mismatch is None
     assert found.schedules == 0
     assert found.states > 0
+
+
+def test_the_same_world_is_explored_the_same_way(engine: Engine) -> None:
+    """Situation for situation and move for move, twice: every figure but the time is the same, and so are all executions."""
+    subject = SUBJECTS["circuit-breaker"]
+    target = subject.variants["shared"](engine)
+    program = next(iter(subject.sequential.programs(target.features)))
+
+    def traced() -> tuple[str, Found]:
+        world = World(subject.sequential, target, program, SMALL)
+        found = world.explore()
+        return hashlib.sha256(repr(list(world.engine._known.items())).encode()).hexdigest(), found
+
+    first, second = traced(), traced()
+    target.close()
+    assert first[0] == second[0]
+    assert evolve(first[1], seconds=0) == evolve(second[1], seconds=0)
+
+
+def test_what_a_world_did_not_meet_is_told() -> None:
+    """Clients that wait for one another do not overlap; without a budget no fault hits; with both nothing is missing."""
+
+    def missing(**bounds: int) -> list[str]:
+        found = World(Counter(), InMemory(), "reads", Bounds(**bounds)).explore()
+        return list(found.tally.missing(found.features, faults_allowed=found.bounds.faults > 0))
+
+    assert any("nothing overlapped" in each for each in missing(clients=1))
+    untouched = list(Tally(overlapping=1).missing({"idempotent"}))
+    assert untouched == ["never hit: reply lost, not sent, adrift, twice, cancelled, crashed", UNKNOWN]
+    assert list(Tally(overlapping=1, took_effect=1).missing(set()))[1:] == [
+        "each operation of unknown outcome had taken effect"
+    ]
+    assert list(Tally(overlapping=1, took_none=1).missing(set()))[1:] == ["no operation of unknown outcome had taken effect"]
+    assert missing(clients=1, faults=0)[-1] == "no fault was allowed"
+    assert missing(clients=2, faults=0) == ["no fault was allowed"]
+    assert missing(clients=2) == []
+
+
+def test_unknown_outcomes_are_counted_by_what_had_changed() -> None:
+    """One request, whose reply is lost, or that was given up on its way: it took effect, had none, or takes one late."""
+    tally = World(Counter(), InMemory(), "adds", Bounds(clients=1, operations=1, faults=1, ticks=0)).explore().tally
+    assert (tally.took_effect, tally.took_none, tally.took_effect_late) == (1, 1, 1)
+    assert tally.faults["adrift"] == 1
+    assert tally.not_hit({"idempotent"}) == ["twice"]
+    assert tally.not_hit(set()) == []

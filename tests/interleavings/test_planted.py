@@ -18,8 +18,15 @@ from redstep_check.stories import load, save, story_of
 SCHEDULES_MAX = 2_000
 CLIENTS_MAX, OPERATIONS_MAX = 3, 6
 BUGS = [pytest.param(subject, bug, id=f"{subject.name}: {bug.name}") for subject in SUBJECTS.values() for bug in subject.bugs]
-AT_ONCE = {"read, then write", "a blind retry", "a claim retried under a new token", "a claim kept on cancel"}
-"""What a few drawn schedules show; the others are drawn by `redstep explore --planted`."""
+LATE = {
+    "an unknown outcome called definite",
+    "a report credited to a later epoch",
+    "a probe's report credited to a later epoch",
+    "a permit lost on cancel at the report",
+    "a permit lost on cancel at a neutral report",
+    "a refusal after a lost reply called definite",
+}
+"""What takes hundreds of drawn schedules: `redstep explore --planted` draws them."""
 
 
 def clients_of(mismatch: Mismatch) -> set[int]:
@@ -60,7 +67,7 @@ def test_an_exhausted_world_shows_a_bug(engine: Engine, subject: Subject, bug: B
     assert (again.rule, again.what) == (shrunk.rule, shrunk.what)
 
 
-@pytest.mark.parametrize(("subject", "bug"), [each for each in BUGS if each.values[1].name in AT_ONCE])  # type: ignore[union-attr]
+@pytest.mark.parametrize(("subject", "bug"), [each for each in BUGS if each.values[1].name not in LATE])  # type: ignore[union-attr]
 def test_drawn_schedules_show_a_bug(engine: Engine, subject: Subject, bug: Bug) -> None:
     """Within so many of them."""
     target = bug.make(engine)

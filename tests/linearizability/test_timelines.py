@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from redstep_check.linearizability import Failed, Illegal, Undecided, Unknown, Vacuous, check, operations
 from redstep_check.linearizability import examples as of
 from redstep_check.linearizability.examples import EXAMPLES, REGISTER, Read, Write, drawn
-from redstep_check.timelines import BadHistory, Timeline, load, page, save, text
+from redstep_check.timelines import BadHistory, Differs, Mark, Sign, Timeline, load, page, save, text
 from redstep_check.timelines.files import as_json, of_json
+from redstep_check.timelines.text import SIGNS
 from redstep_check.timelines.values import Kept, decoded, encoded, told
 
 from .drawing import KINDS, Kind, Move, Veiled, history
@@ -173,6 +174,94 @@ def test_nothing_in_a_history_is_markup(nasty: str) -> None:
     plain, read = shown("plain"), shown(nasty)
     assert [(tag, sorted(its)) for tag, its in read.tags] == [(tag, sorted(its)) for tag, its in plain.tags]
     assert read.of_class("client")[0]["title"] == nasty
+
+
+# ---------------------------------------------------------------------------------------------- marks
+
+
+def marked(value: str = "x") -> Timeline:
+    """Two clients and a store, with every mark there is; the last one is wrong."""
+    events = drawn((value, 1, 40, value, value), ("B", 2, None, value, None))
+    marks = [Mark(3 + at, (value, "B", "store")[at % 3], sign, value) for at, sign in enumerate(Sign)]
+    verdict = Differs(rule="RL-2", sentence=value, what=value, expected=value, actual=value)
+    wrong = Mark(30, "B", Sign.NOTED, value, is_wrong=True)
+    return Timeline(history=events, verdict=verdict, title=value, notes=(value,), marks=[*marks, wrong])
+
+
+def test_marks_are_written_event_by_event() -> None:
+    """Each in its lane; the one at which both sides differ stands out, and whatever follows it is written too."""
+    shown = text(marked()).splitlines()
+    assert shown[:3] == ["x", "RL-2 is broken: x: the specification says x, the implementation x", "x"]
+    assert [line[4:7] for line in shown if "  x" in line[7:] and line[:2].strip() == "3"] == ["◆│ "]
+    [wrong] = [line for line in shown if "✗" in line]
+    assert wrong == "30  │✗   B      x"
+    assert shown[-1].startswith("40  └│")
+    assert len({SIGNS[each] for each in Sign}) == len(Sign)
+
+
+def test_of_a_long_course_what_leads_to_the_difference_is_written() -> None:
+    """And how much is left out."""
+    marks = [Mark(at, "A", Sign.EXECUTED, f"step {at}", is_wrong=at == 500) for at in range(1, 1_001)]
+    shown = text(Timeline(history=[], marks=marks), events_max=10).splitlines()
+    assert shown[2] == "… 490 events before"
+    assert shown[-2:] == [" 500  ✗  A  step 500", "… 500 events after"]
+
+
+def test_a_page_has_marks() -> None:
+    """With where they are and what they are; the bar on which both sides differ is marked as well."""
+    read = Reader(page(marked()))
+    assert read.open == []
+    marks = read.of_class("mark")
+    assert len(marks) == len(Sign) + 1
+    assert marks[0]["title"] == "x, at 3\ncalled\nx"
+    [wrong] = read.of_class("wrong")[:1]
+    assert wrong["title"] == "B, at 30\nboth sides differ\nx"
+    assert [each["title"] for each in read.of_class("stuck")] == [
+        "client B, operation 1\nfrom 2 never heard of again\nx\n?\nboth sides differ here"
+    ]
+    assert [each["title"] for each in read.of_class("client")] == ["x", "B", "store"]
+    assert read.of_class("differs")
+    assert "taken to have happened" not in page(marked())
+    assert "taken to have happened" in page(ILLEGAL)
+
+
+@pytest.mark.parametrize(
+    "nasty", ["</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "$columns", "\x1b[2J"]
+)
+def test_nothing_in_a_mark_is_markup_or_an_order(nasty: str) -> None:
+    """It adds no element and no attribute, and a terminal is shown what it is."""
+    plain, read = Reader(page(marked())), Reader(page(marked(nasty)))
+    assert [(tag, sorted(its)) for tag, its in read.tags] == [(tag, sorted(its)) for tag, its in plain.tags]
+    assert all(each.isprintable() for each in text(marked(nasty)).splitlines())
+
+
+def test_a_file_holds_marks_and_differences(tmp_path: Path) -> None:
+    """All of them come back; a history without marks has none in its file."""
+    timeline = marked("</script>")
+    back = load(save(timeline, tmp_path / "x.json"))
+    assert back.verdict == timeline.verdict
+    assert list(back.marks) == list(timeline.marks)
+    assert text(back) == text(timeline)
+    assert "marks" not in as_json(ILLEGAL)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"at": "3"}, "the place of a mark is an integer"),
+        ({"at": True}, "the place of a mark is an integer"),
+        ({"sign": "nothing"}, "nothing"),
+        ({"client": {"kind": "map", "items": []}}, "unhashable"),
+    ],
+)
+def test_what_is_no_mark_is_refused(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
+    """With the file and what is wrong with it."""
+    content = as_json(marked())
+    content["marks"][0].update(change)
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(BadHistory, match=problem):
+        load(path)
 
 
 # ---------------------------------------------------------------------------------------------- files

@@ -22,6 +22,7 @@ from redstep_check.interleavings.executing import Recalled
 from redstep_check.interleavings.moves import HARMLESS, Arrives, Begins, Fate, Goes
 from redstep_check.interleavings.session import START_MS
 from redstep_check.interleavings.situations import Client, Situation, Stage, fates
+from redstep_check.interleavings.tallies import Tally, overlaps
 from redstep_check.lockstep import Mismatch, Told
 
 Move = Begins | Goes | Arrives
@@ -73,8 +74,10 @@ class Found:
     seconds: float = 0.0
     mismatch: Mismatch | None = None
     """The first difference; its story holds the moves that led to it."""
-    hits: dict[str, int] = field(factory=dict)
-    """How often each fate was met."""
+    tally: Tally = field(factory=Tally)
+    """What was met on the way."""
+    features: frozenset[str] = frozenset()
+    """Of the target."""
 
 
 @frozen
@@ -113,7 +116,7 @@ class World:
         self.engine = Recalled(sequential, target)
         self.engine.begin(sequential.initial)
         self.stage = RecallingStage(sequential, target, self.engine)
-        self.found = Found(program, bounds)
+        self.found = Found(program, bounds, features=target.features)
         self.path: list[Move] = []
 
     def explore(self, on_progress: Callable[[Found], object] = bool) -> Found:
@@ -178,16 +181,17 @@ class World:
 
     def _after(self, node: Node) -> Iterator[tuple[Move | None, Node]]:
         """What may come next; each move stands on the path while its situation is looked at."""
+        is_amid = overlaps(node.situation)
         for move, faults in self._moves(node):
             self.found.moves += 1
-            if isinstance(move, Goes):
-                self.found.hits[move.fate.value] = self.found.hits.get(move.fate.value, 0) + 1
             self.path.append(move)
-            situation, _ = self.stage.after(node.situation, move)
+            situation, event = self.stage.after(node.situation, move)
+            self.found.tally.note(move, event, overlaps=is_amid)
             yield move, Node(situation, node.faults - faults, node.ticks)
         if node.ticks and not _is_alone(node.situation) and any(each.stop for each in node.situation.clients):
             for now_ms in self._instants_ms(node.situation):
                 self.found.moves += 1
+                self.found.tally.overlapping += is_amid
                 yield None, Node(evolve(node.situation, now_ms=now_ms), node.faults, node.ticks - 1)
 
     def _instants_ms(self, situation: Situation) -> set[int]:

@@ -177,13 +177,13 @@ def a_client_crashes_in_the_midst(m: Moment) -> bool:
 @sometimes("CM-9")
 def an_unknown_outcome_had_taken_effect(m: Moment) -> bool:
     """An operation ends in an unknown outcome, and had changed what is stored."""
-    return _is_unknown(m) and any(each.changed for each in m.event.course)
+    return resolved(m.event) is True
 
 
 @sometimes("CM-9")
 def an_unknown_outcome_had_not_taken_effect(m: Moment) -> bool:
     """An operation ends in an unknown outcome, and had changed nothing."""
-    return _is_unknown(m) and not any(each.changed for each in m.event.course)
+    return resolved(m.event) is False
 
 
 @sometimes("CM-10")
@@ -198,7 +198,8 @@ def a_resend_is_answered(m: Moment) -> bool:
     return isinstance(m.event.answer, Answered) and any(each.heard is Heard.LOST for each in m.event.course[:-1])
 
 
-def _is_unknown(m: Moment) -> bool:
-    answer = m.event.answer
+def resolved(event: Event) -> bool | None:
+    """Of an operation that ends in an unknown outcome, whether it had changed what is stored by then; else None."""
+    answer = event.answer
     unknown = isinstance(answer, Unknown) or (isinstance(answer, Answered) and answer.values.get("outcome") == "unknown")
-    return unknown and bool(m.event.course)
+    return any(each.changed for each in event.course) if unknown and event.course else None

@@ -3,22 +3,25 @@ The specifications' own small worlds, explored breadth first: how many states th
 
 Each step is taken under several fates, and held against the guard's properties: the ALWAYS must hold, and it is told which of
 the SOMETIMES were reached. A small world has no misuse in it and no second policy, so the others belong to the machines alone.
-The audit chain's properties speak of writers, whom its machine knows better: of its world there are the figures.
+The properties of some guards also speak of what changes nothing, as reading and verifying: they are held against each state.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from attrs import define, field, frozen
 
 from redstep_check.exploration import STATES_MAX, Explored, Step, World, steps
+from redstep_check.guards import audit_chain as chain_guard
 from redstep_check.guards import circuit_breaker as breaker_guard
 from redstep_check.guards import idempotency as idempotency_guard
 from redstep_check.guards import rate_limiter as limiter_guard
+from redstep_check.interleavings import specified_chains
 from redstep_check.lockstep import SpecificationBroken
 from redstep_spec.delivery import Fate
 from redstep_spec.properties import Property
+from redstep_spec.properties import audit_chain as chain_properties
 from redstep_spec.properties import circuit_breaker as breaker_properties
 from redstep_spec.properties import circuit_breaker_seen as breaker_seen
 from redstep_spec.properties import idempotency as idempotency_properties
@@ -40,10 +43,12 @@ class Small:
     """A small world, and the properties of its steps."""
 
     world: World[Any]
-    always: tuple[Property[Any], ...] = ()
-    sometimes: tuple[Property[Any], ...] = ()
-    transitions: Transitions = field(default=lambda _step: iter(()))
+    always: tuple[Property[Any], ...]
+    sometimes: tuple[Property[Any], ...]
+    transitions: Transitions
     """What the properties speak of, for one step."""
+    standing: Callable[[Iterable[Any]], Iterator[Any]] = field(default=lambda _states: iter(()))
+    """And for all states, whatever happens next."""
 
 
 @define
@@ -67,14 +72,20 @@ def known(small: Small) -> Known:
     found = Explored[Any](depth={small.world.initial: 0})
     waiting = {each.name: each for each in small.sometimes}
     taken = 0
+
+    def judge(transition: Any) -> None:
+        for always in small.always:
+            if not always.holds(transition):
+                raise SpecificationBroken(f"{always.rule} {always.name}: {always.sentence}\n{transition}")
+        for name in [name for name, each in waiting.items() if each.holds(transition)]:
+            del waiting[name]
+
     for step in steps(small.world, found, STATES_MAX):
         taken += 1
         for transition in small.transitions(step):
-            for always in small.always:
-                if not always.holds(transition):
-                    raise SpecificationBroken(f"{always.rule} {always.name}: {always.sentence}\n{transition}")
-            for name in [name for name, each in waiting.items() if each.holds(transition)]:
-                del waiting[name]
+            judge(transition)
+    for transition in small.standing(found.depth):
+        judge(transition)
     return Known(
         states=len(found.depth),
         steps=taken,
@@ -127,7 +138,13 @@ WORLDS: dict[str, Small] = {
         sometimes=tuple(breaker_seen.PROPERTIES.sometimes),
         transitions=_of_breaker,
     ),
-    "audit-chain": Small(world=_world(audit_chain)),
+    "audit-chain": Small(
+        world=_world(audit_chain),
+        always=tuple(chain_properties.PROPERTIES.always),
+        sometimes=tuple(chain_guard.SEEN.sometimes),
+        transitions=specified_chains.of_step,
+        standing=specified_chains.of_states,
+    ),
     "idempotency": Small(
         world=_world(idempotency),
         always=tuple(idempotency_properties.PROPERTIES.always),

@@ -7,13 +7,18 @@ Files: a history as JSON, with its verdict, to be looked at and checked again by
      "verdict": {"kind": "legal", "steps": 1, "order": [{"operation": 0, "state": 1}]}}
 
 An outcome is `replied`, `failed` or `unknown`; an operation is named by its place among the calls, from 0. Values are told in
-`redstep_check.timelines.values`.
+`redstep_check.timelines.values`. Where there are marks, they stand beside the events, and the verdict may be a difference:
+
+     "marks": [{"at": 3, "client": "store", "sign": "clock", "text": "1,001 ms", "wrong": false}],
+     "verdict": {"kind": "differs", "rule": "RL-2", "sentence": "…", "what": "allowed", "expected": "False", "actual": "True"}}
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from attrs import asdict, fields
 
 from redstep_check.linearizability import (
     Completion,
@@ -33,7 +38,7 @@ from redstep_check.linearizability import (
     Verdict,
     operations,
 )
-from redstep_check.timelines.timeline import Timeline, placed
+from redstep_check.timelines.timeline import Differs, Mark, Sign, Timeline, placed
 from redstep_check.timelines.values import Kinds, decoded, encoded
 
 FORMAT = "redstep-history/1"
@@ -76,6 +81,7 @@ def as_json(timeline: Timeline) -> dict[str, Any]:
         "title": timeline.title,
         "notes": list(timeline.notes),
         "events": [_event(each) for each in timeline.history],
+        **({"marks": [_mark(each) for each in timeline.marks]} if timeline.marks else {}),
         "verdict": None if timeline.verdict is None else _verdict(timeline.verdict),
     }
 
@@ -90,7 +96,21 @@ def of_json(content: Mapping[str, Any], kinds: Kinds) -> Timeline:
         verdict=None if verdict is None else _verdict_of(verdict, its, kinds),
         title=str(content.get("title", "")),
         notes=tuple(map(str, content.get("notes", ()))),
+        marks=tuple(_mark_of(each, kinds) for each in content.get("marks", ())),
     )
+
+
+def _mark(mark: Mark) -> dict[str, Any]:
+    its = {"at": mark.at, "client": encoded(mark.client), "sign": mark.sign.value}
+    return {**its, "text": mark.text, "wrong": mark.is_wrong}
+
+
+def _mark_of(content: Mapping[str, Any], kinds: Kinds) -> Mark:
+    at, client = content["at"], decoded(content["client"], kinds)
+    if type(at) is not int:
+        raise ValueError(f"the place of a mark is an integer: {at!r}")
+    hash(client)
+    return Mark(at, client, Sign(content["sign"]), str(content["text"]), is_wrong=bool(content["wrong"]))
 
 
 def _event(event: Event) -> dict[str, Any]:
@@ -116,7 +136,7 @@ def _event_of(content: Mapping[str, Any], kinds: Kinds) -> Event:
     return Completion(at, client, outcomes[content["outcome"]])
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
+def _verdict(verdict: Verdict | Differs) -> dict[str, Any]:
     order = [{"operation": each.operation.number, "state": encoded(each.state)} for each in placed(verdict)]
     match verdict:
         case Legal():
@@ -132,9 +152,11 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
             return {"kind": "undecided", "steps": verdict.steps, "open_partitions": encoded(verdict.open_partitions)}
         case Vacuous():
             return {"kind": "vacuous", "operations": verdict.operations}
+        case Differs():
+            return {"kind": "differs", **asdict(verdict)}
 
 
-def _verdict_of(content: Mapping[str, Any], its: Sequence[Operation], kinds: Kinds) -> Verdict:
+def _verdict_of(content: Mapping[str, Any], its: Sequence[Operation], kinds: Kinds) -> Verdict | Differs:
     order = tuple(Placed(its[_index(each["operation"])], decoded(each["state"], kinds)) for each in content.get("order", ()))
     match content["kind"]:
         case "legal":
@@ -147,6 +169,8 @@ def _verdict_of(content: Mapping[str, Any], its: Sequence[Operation], kinds: Kin
             return Undecided(content["steps"], decoded(content["open_partitions"], kinds))
         case "vacuous":
             return Vacuous(content["operations"])
+        case "differs":
+            return Differs(**{each.name: str(content[each.name]) for each in fields(Differs)})
     raise ValueError(f"no verdict is called {content['kind']!r}")
 
 

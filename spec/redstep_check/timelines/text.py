@@ -2,12 +2,14 @@
 A timeline as text, for a terminal.
 
 Short histories are drawn as bars, as wide as what is written on them. What does not fit is written event by event instead, a
-lane for each client beside it; of a long one only what leads up to the operation that is stuck.
+lane for each client beside it; of a long one only what leads up to the operation that is stuck. So is one with marks: there is
+more to be said of them than a bar has room for.
 """
 
 from collections.abc import Iterator, Sequence
 
-from redstep_check.timelines.timeline import Bar, Drawing, Look, Timeline, drawing, summary
+from redstep_check.timelines.timeline import Bar, Drawing, Look, Sign, Spot, Timeline, drawing, summary
+from redstep_check.timelines.values import printable
 
 WIDTH = 120
 EVENTS_MAX = 80
@@ -15,11 +17,27 @@ EVENTS_MAX = 80
 ENDS = {Look.ANSWERED: "┤", Look.FAILED: "┘", Look.OPEN: "┄"}
 LANE_ENDS = {Look.ANSWERED: "└", Look.FAILED: "┘", Look.OPEN: "┆"}
 
+SIGNS = {
+    Sign.CALLED: "◆",
+    Sign.EXECUTED: "●",
+    Sign.TWICE: "◉",
+    Sign.ARRIVED: "◂",
+    Sign.LOST: "◌",
+    Sign.NOT_SENT: "○",
+    Sign.ADRIFT: "~",
+    Sign.PAUSED: "·",
+    Sign.CANCELLED: "!",
+    Sign.CRASHED: "†",
+    Sign.FLUSHED: "▽",
+    Sign.CLOCK: "+",
+    Sign.NOTED: "▪",
+}
+
 
 def text(timeline: Timeline, *, width: int = WIDTH, events_max: int = EVENTS_MAX) -> str:
     """Draw a timeline, `width` characters wide where that is possible. Raises MalformedHistory."""
     drawn = drawing(timeline)
-    bars = list(_bars(drawn)) if len(timeline.history) <= events_max else []
+    bars = list(_bars(drawn)) if not timeline.marks and len(timeline.history) <= events_max else []
     body = bars if bars and max(map(len, bars)) <= width else list(_events(drawn, events_max))
     return "\n".join([*summary(timeline), "", *body]) + "\n"
 
@@ -55,24 +73,49 @@ def _positions(drawn: Drawing) -> Sequence[int]:
 
 def _events(drawn: Drawing, events_max: int) -> Iterator[str]:
     """A line for each event."""
-    events = sorted(
-        [(bar.start, 0, bar) for bar in drawn.bars] + [(bar.end, 1, bar) for bar in drawn.bars if bar.end < len(drawn.places)],
-        key=lambda each: each[:2],
-    )
-    last = next((at for at, (_, ends, bar) in enumerate(events, 1) if bar.is_stuck and ends), min(len(events), events_max))
+    events = chronicle(drawn)
+    last = next((at for at, event in enumerate(events, 1) if _is_last(event)), min(len(events), events_max))
+    if drawn.spots and len(events) <= events_max:
+        last = len(events)
     first = max(0, last - events_max)
     names = max((len(each) for each in drawn.clients), default=0)
     places = max((len(str(each)) for each in drawn.places), default=0)
     lanes = [" "] * len(drawn.clients)
     if first:
         yield f"… {first} events before"
-    for number, (column, ends, bar) in enumerate(events[:last]):
-        lanes[bar.lane] = LANE_ENDS[bar.look] if ends else "┌"
+    for number, (column, ends, shown) in enumerate(events[:last]):
+        lane = shown.lane
+        before, lanes[lane] = lanes[lane], _sign(shown, ends)
         if number >= first:
-            name = drawn.clients[bar.lane]
-            said = f"{bar.call} {bar.heard}" if ends else bar.call
-            line = f"{drawn.places[column]:>{places}}  {''.join(lanes)}  {name:<{names}}  {said}  {bar.mark if ends else ''}"
+            line = f"{drawn.places[column]:>{places}}  {''.join(lanes)}  {drawn.clients[lane]:<{names}}  {said(shown, ends)}"
             yield line.rstrip()
-        lanes[bar.lane] = (" " if bar.look is not Look.OPEN else "┆") if ends else "│"
+        lanes[lane] = before if isinstance(shown, Spot) else "│" if not ends else "┆" if shown.look is Look.OPEN else " "
     if last < len(events):
         yield f"… {len(events) - last} events after"
+
+
+def chronicle(drawn: Drawing) -> Sequence[tuple[int, int, Bar | Spot]]:
+    """What happened, in order: the column; 0 for the beginning of an operation, 1 for a mark, 2 for an end; and which."""
+    ends = [(bar.end, 2, bar) for bar in drawn.bars if bar.end < len(drawn.places)]
+    events: list[tuple[int, int, Bar | Spot]] = [(bar.start, 0, bar) for bar in drawn.bars]
+    events += [*((spot.column, 1, spot) for spot in drawn.spots), *ends]
+    return sorted(events, key=lambda each: each[:2])
+
+
+def _is_last(event: tuple[int, int, Bar | Spot]) -> bool:
+    """Whether what follows it says nothing of the operation that is stuck."""
+    _, ends, shown = event
+    return shown.mark.is_wrong if isinstance(shown, Spot) else shown.is_stuck and bool(ends)
+
+
+def _sign(shown: Bar | Spot, ends: int) -> str:
+    if isinstance(shown, Spot):
+        return "✗" if shown.mark.is_wrong else SIGNS[shown.mark.sign]
+    return LANE_ENDS[shown.look] if ends else "┌"
+
+
+def said(shown: Bar | Spot, ends: int) -> str:
+    """One thing that happened, on a line."""
+    if isinstance(shown, Spot):
+        return printable(shown.mark.text)
+    return f"{shown.call} {shown.heard}  {shown.mark}" if ends else shown.call

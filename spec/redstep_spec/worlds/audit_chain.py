@@ -8,7 +8,7 @@ appends and seals always succeed, which is all that the writer can tell of them.
 
 from collections.abc import Iterator
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from redstep_spec import audit_chain as store
 from redstep_spec import audit_chain_writer as writer
@@ -31,6 +31,8 @@ class World:
     known: End | None = None
     call: Write | None = None
     course: Course | None = None
+    attempts: tuple[writer.Attempt, ...] = field(default=(), eq=False)
+    """Those of the writer's append, on one way to this state; they make no difference to what comes."""
 
 
 @frozen
@@ -75,24 +77,30 @@ Call = Look | Begin | Attempt | Other | Seal
 
 def step(world: World, call: Call) -> tuple[World, Came]:
     """One attempt, or what makes a difference to the next one."""
-    end = world.chain.end(NAME)
     match call:
         case Look():
-            return evolve(world, known=end), Came()
+            return evolve(world, known=world.chain.end(NAME)), Came()
         case Begin(mode):
             write = Write(name=NAME, entries=(OWN,), mode=mode, conflicts=1, resends=2)
             return evolve(world, call=write, course=_bare(writer.begun(world.chain, world.known, write))), Came("append")
         case Attempt(fate):
             if world.call is None or world.course is None:
                 raise ValueError("no append was begun")
-            course = writer.attempted(evolve(world.course, chain=world.chain), world.call, fate)
-            return evolve(world, chain=course.chain, course=_bare(course)), Came(_told(course))
-        case Other():
-            records = store.linked(end, NAME, (((end.seq + 1).to_bytes(16), EVENT.encode("utf-8")),))
-            chain, _ = store.step(world.chain, store.Append(name=NAME, records=records))
-        case Seal():
-            chain, _ = store.step(world.chain, store.Seal(name=NAME, upto_seq=end.seq - 1, keep=1))
+            course = writer.attempted(evolve(world.course, chain=world.chain, attempts=world.attempts), world.call, fate)
+            after = evolve(world, chain=course.chain, course=_bare(course), attempts=course.attempts)
+            return after, Came(_told(course))
+        case Other() | Seal():
+            chain, _ = store.step(world.chain, asked(world.chain, call))
     return evolve(world, chain=chain), Came()
+
+
+def asked(chain: Chain, call: Other | Seal) -> store.Append | store.Seal:
+    """What others ask of the store."""
+    end = chain.end(NAME)
+    if isinstance(call, Seal):
+        return store.Seal(name=NAME, upto_seq=end.seq - 1, keep=1)
+    records = store.linked(end, NAME, (((end.seq + 1).to_bytes(16), EVENT.encode("utf-8")),))
+    return store.Append(name=NAME, records=records)
 
 
 def calls(world: World) -> Iterator[Call]:

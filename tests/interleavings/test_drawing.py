@@ -228,3 +228,23 @@ def test_a_difference_ends_the_counting(engine: Engine) -> None:
     assert told.failure.mismatch.rule == "RL-2"
     assert told.failure.story.seed == told.row["seed"]
     assert sum(each.is_wrong for each in told.failure.timeline.marks) == 1
+
+
+class Interrupted(InMemory):
+    """Somebody presses Ctrl-C in the midst of the tenth addition: it is made, and nobody hears of it."""
+
+    additions = 0
+
+    def execute(self, request: object, now_ms: int) -> Raw:
+        """Add, and be interrupted."""
+        raw = super().execute(request, now_ms)
+        Interrupted.additions += isinstance(request, Add)
+        if Interrupted.additions == 10:
+            raise KeyboardInterrupt
+        return raw
+
+
+def test_an_interruption_is_no_difference(engine: Engine) -> None:
+    """What was half done then is not held against the target."""
+    with pytest.raises(KeyboardInterrupt):
+        drawing.drawn(counters(Interrupted), "plain", engine, Budget(examples=50, seed=3), bool)

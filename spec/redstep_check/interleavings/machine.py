@@ -5,6 +5,7 @@ All choices are small integers, and 0 is the tamest: the client that waits longe
 So what Hypothesis finds is simple already, and replays from its choices alone.
 """
 
+import sys
 from collections.abc import Callable
 
 from hypothesis import strategies as st
@@ -139,8 +140,8 @@ class InterleavingMachine(RuleBasedStateMachine):
     # ------------------------------------------------------------------------------------------ the end
 
     def teardown(self) -> None:
-        """All go on to their ends."""
-        if self.session.mismatch is None:
+        """All go on to their ends, unless a Ctrl-C came amid a move: then half of one may have been made."""
+        if self.session.mismatch is None and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
             self.session.play(Settles(self.now_ms))
 
     # ------------------------------------------------------------------------------------------ helpers

@@ -18,8 +18,8 @@ from click.testing import CliRunner, Result
 from redstep.audit_chain import Chain, Checkpoint
 from redstep.audit_chain_checkpoints import CheckpointSigner, generate_key
 from redstep.audit_chain_encoding import Record, page_of, stored
+from redstep_check.commands.verify_chain import verify_chain
 from redstep_check.engines import Engine
-from redstep_check.verify_chain import verify_chain
 
 from .support import append_raw, begun, head_text, made, plant
 
@@ -162,7 +162,7 @@ def test_a_checkpoint_that_was_tampered_with(url: str, server_client: redis.Redi
     assert "is not that of this text" in result.output
 
 
-PROGRAM = "from redstep_check.verify_chain import verify_chain; verify_chain()"
+PROGRAM = "from redstep_check.commands.verify_chain import verify_chain; verify_chain()"
 
 
 def long_chain(client: redis.Redis, size: int) -> None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from redstep_check.binding import Unsupported
 from redstep_check.cli import cli
-from redstep_check.explore_command import explore_command
+from redstep_check.commands.explore import explore
 from redstep_check.interleavings import drawing, exhaustive
 from redstep_check.interleavings.binding import Concurrent
 from redstep_check.interleavings.registry import SUBJECTS
@@ -21,7 +21,7 @@ from redstep_spec.properties import Property
 
 def explored(*arguments: str) -> Result:
     """Run the command."""
-    return CliRunner().invoke(explore_command, arguments)
+    return CliRunner().invoke(explore, arguments)
 
 
 def run(*arguments: str) -> Result:
@@ -275,7 +275,7 @@ def test_misuse_ends_with_2(arguments: tuple[str, ...], complaint: str) -> None:
 def test_help_tells_every_option_and_every_exit_code() -> None:
     """None without a word."""
     shown = explored("--help").output
-    for option in explore_command.params:
+    for option in explore.params:
         if isinstance(option, click.Option):
             assert option.help
             assert option.opts[0] in shown

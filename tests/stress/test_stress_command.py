@@ -14,8 +14,9 @@ import redis
 from attrs import evolve
 from click.testing import CliRunner, Result
 
-from redstep_check import stress_command, timelines
+from redstep_check import timelines
 from redstep_check.binding import Unsupported
+from redstep_check.commands import stress as command
 from redstep_check.stress.binding import Stressed
 from redstep_check.stress.judging import Tally
 from redstep_check.stress.registry import AUDIT_CHAIN, RATE_LIMITER, STRESSED
@@ -25,7 +26,7 @@ from redstep_check.stress.slices import MODES, ClientDied
 
 def stressed(*arguments: str) -> Result:
     """Run the command."""
-    return CliRunner().invoke(stress_command.stress_command, arguments)
+    return CliRunner().invoke(command.stress, arguments)
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +99,7 @@ def test_planted_bugs_are_found() -> None:
 
 def test_a_planted_bug_that_is_not_found_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 1; and so it is if it is found by another rule than it breaks."""
-    monkeypatch.setattr(stress_command, "run", lambda wish, *_: Tally(seconds=wish.seconds))
+    monkeypatch.setattr(command, "run", lambda wish, *_: Tally(seconds=wish.seconds))
     result = stressed("rate-limiter", "--planted")
     assert result.exit_code == 1
     assert "not found" in result.output
@@ -106,7 +107,7 @@ def test_a_planted_bug_that_is_not_found_is_told(monkeypatch: pytest.MonkeyPatch
 
 def test_a_run_that_says_nothing_is_vacuous(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 3, and what was not reached."""
-    monkeypatch.setattr(stress_command, "run", lambda *_: Tally())
+    monkeypatch.setattr(command, "run", lambda *_: Tally())
     result = stressed(*SHORT)
     assert result.exit_code == 3
     assert "vacuous" in result.output
@@ -151,7 +152,7 @@ def test_a_run_that_goes_wrong_breaks_no_rule(monkeypatch: pytest.MonkeyPatch, e
     def fails(*_: object) -> Tally:
         raise error
 
-    monkeypatch.setattr(stress_command, "run", fails)
+    monkeypatch.setattr(command, "run", fails)
     result = stressed(*SHORT)
     assert result.exit_code == 2
     assert f"Error: {error}" in result.output
@@ -165,7 +166,7 @@ def test_an_interruption_leaves_what_was_told_so_far(monkeypatch: pytest.MonkeyP
             raise Unsupported("not here")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stress_command, "run", interrupted)
+    monkeypatch.setattr(command, "run", interrupted)
     result = stressed("rate-limiter", "--mode", "threads")
     assert result.exit_code == 130
     assert "not here" in result.output

@@ -10,7 +10,6 @@ failure.
 """
 
 import json
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -19,12 +18,12 @@ from pathlib import Path
 import click
 from attrs import asdict
 from click.core import ParameterSource
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from redstep_check import engines
 from redstep_check.binding import Unsupported
+from redstep_check.commands.common import BROKEN, INTERRUPTED, MISUSE, console, engine_name, finite
 from redstep_check.engines import EngineUnavailable, open_engine
 from redstep_check.interleavings import drawing, reporting
 from redstep_check.interleavings.drawing import SCHEDULES, Told
@@ -39,8 +38,6 @@ from redstep_check.lockstep import ImpossibleStory, SpecificationBroken
 from redstep_check.runs import Budget
 from redstep_check.stories import Story
 
-BROKEN, MISUSE, INTERRUPTED = 1, 2, 130
-PLAIN_WIDTH = 160
 ALWAYS_GOOD = frozenset({"guard", "as_json"})
 GOOD_WITH = {
     "--spec": frozenset({"only_spec"}),
@@ -49,28 +46,6 @@ GOOD_WITH = {
     "": frozenset({"clients", "operations", "faults", "ticks", "engine", "variants", "programs", "seconds", "save"}),
 }
 """Which options mean something together with each of these."""
-
-
-def console(*, to_stderr: bool = False) -> Console:
-    """Colours and boxes on a terminal, plain text elsewhere."""
-    stream = sys.stderr if to_stderr else sys.stdout
-    return Console(stderr=to_stderr, highlight=False, width=None if stream.isatty() else PLAIN_WIDTH)
-
-
-def engine_name(_context: object, _option: object, name: str) -> str:
-    """Pass on what names an engine."""
-    try:
-        engines.label(name)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-    return name
-
-
-def finite(_context: object, _option: object, seconds: float | None) -> float | None:
-    """Pass on a time that ends."""
-    if seconds is not None and not math.isfinite(seconds):
-        raise click.BadParameter(f"{seconds} seconds never end")
-    return seconds
 
 
 @click.command(name="explore", epilog=f"Guards: {', '.join(sorted({*SUBJECTS, *WORLDS}))}.")
@@ -111,7 +86,7 @@ def finite(_context: object, _option: object, seconds: float | None) -> float | 
 @click.option("--spec", "only_spec", is_flag=True, help="Explore the specification's own small world, breadth first.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_context
-def explore_command(
+def explore(
     context: click.Context,
     guard: str,
     clients: int,

@@ -11,17 +11,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import attrs
 import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from redstep_check import engines
+from redstep_check.commands.common import BROKEN, Interrupted, console, engine_name
 from redstep_check.targets.chain_verification import SENTENCES, BadRequest, Found, NotRead, verified
 
-BROKEN, MISUSE, NOT_READ, INTERRUPTED = 1, 2, 3, 130
+NOT_READ = 3
 PREFIX = "redstep:"
 
 
@@ -31,24 +29,11 @@ class Unread(click.ClickException):
     exit_code = NOT_READ
 
 
-class Stopped(click.ClickException):
-    """Somebody pressed Ctrl-C."""
-
-    exit_code = INTERRUPTED
-
-    def show(self, file: Any = None) -> None:
-        """Say no more than that."""
-        click.echo(self.message, file=file, err=True)
-
-
 def server_url(_context: click.Context, _parameter: click.Parameter, url: str) -> str:
     """Take the URL of a server."""
     if "://" not in url:
         raise click.BadParameter("not a URL: it should read redis://[user:password@]host[:port][/db], or rediss, or unix")
-    try:
-        engines.label(url)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+    engine_name(_context, _parameter, url)
     return url
 
 
@@ -90,7 +75,7 @@ def verify_chain(
     except NotRead as error:
         raise Unread(f"{name} could not be read: {error}") from error
     except KeyboardInterrupt:
-        raise Stopped("interrupted") from None
+        raise Interrupted("interrupted") from None
     seconds = time.monotonic() - started_s
     click.echo(
         json.dumps({"chain": name, **attrs.asdict(found), "seconds": round(seconds, 3)}) if as_json else told(name, found)
@@ -115,7 +100,7 @@ def told(name: str, found: Found) -> str:
 @contextmanager
 def progress(name: str) -> Iterator[Callable[[int, int], object]]:
     """Show a bar on a terminal, nothing elsewhere."""
-    stderr = Console(stderr=True, highlight=False)
+    stderr = console(to_stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -8,7 +8,6 @@ engine, 3 vacuous or undecided, 130 interrupted.
 """
 
 import json
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,11 +16,11 @@ from pathlib import Path
 import click
 import redis
 from attrs import evolve
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from redstep_check import engines, timelines
 from redstep_check.binding import Unsupported
+from redstep_check.commands.common import INTERRUPTED, MISUSE, console, engine_name, finite
 from redstep_check.engines import Engine, EngineUnavailable, open_engine
 from redstep_check.stress.judging import BROKEN, Tally, verdict_of
 from redstep_check.stress.registry import STRESSED
@@ -29,34 +28,10 @@ from redstep_check.stress.running import Wish, run
 from redstep_check.stress.slices import MODES, ClientDied
 from redstep_check.stress.telling import FOUND, NOT_FOUND, SKIPPED, Row, as_json, exit_code, facts, table
 
-MISUSE, INTERRUPTED = 2, 130
-PLAIN_WIDTH = 160
 PLANTED_S, PLANTED_SLICE_S = 6.0, 0.5
 """How long a planted bug is looked for at most, unless it is said otherwise, and how often."""
 RUN_S = 30.0
 VARIANTS = tuple(dict.fromkeys(variant for guard in STRESSED.values() for variant in guard.variants))
-
-
-def console(*, to_stderr: bool = False) -> Console:
-    """Colours and boxes on a terminal, plain text elsewhere."""
-    stream = sys.stderr if to_stderr else sys.stdout
-    return Console(stderr=to_stderr, highlight=False, width=None if stream.isatty() else PLAIN_WIDTH)
-
-
-def engine_name(_context: object, _option: object, name: str) -> str:
-    """Pass on what names an engine."""
-    try:
-        engines.label(name)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-    return name
-
-
-def finite(_context: object, _option: object, seconds: float | None) -> float | None:
-    """Pass on a time that ends."""
-    if seconds is not None and not math.isfinite(seconds):
-        raise click.BadParameter(f"{seconds} seconds never end")
-    return seconds
 
 
 @click.command(name="stress", epilog=f"Guards: {', '.join(STRESSED)}.")
@@ -107,7 +82,7 @@ def finite(_context: object, _option: object, seconds: float | None) -> float | 
     help="Where the history of a broken rule is saved.",
 )
 @click.option("--json", "to_json", is_flag=True, help="Print JSON instead of a table.")
-def stress_command(
+def stress(
     guard: str,
     clients: int,
     seconds: float | None,

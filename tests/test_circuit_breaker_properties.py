@@ -283,6 +283,8 @@ EXAMPLES: dict[str, tuple[Transition, Transition]] = {
     "reset_while_failing": (by_hand(FAILING, Reset), by_hand(SOUND, Reset)),
     "reset_while_open": (by_hand(OPEN, Reset), by_hand(OPEN, ForceClose)),
     "reset_while_half_open": (by_hand(HALF, Reset), by_hand(HALF, ForceClose)),
+    "opened_by_hand_and_no_longer_for_it": (by_hand(OPEN, ForceOpen), taken(OPEN, ForceOpen(**at(100), open_ms=10))),
+    "a_late_failure_and_no_longer_open_for_it": (told(OPEN, OLDER, FAILURE), taken(OPEN, report(100, OLDER, FAILURE, 10))),
     "a_call_that_no_breaker_answers": (taken(SOUND, acquire(100, evolve(PLAIN, open_ms=0))), WAITING),
     "a_probe_that_nobody_knows_of": (taken(HALF, acquire(115), LOST), taken(FULL, acquire(115), LOST)),
     "a_result_counts_though_nobody_hears": (

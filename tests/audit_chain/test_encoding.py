@@ -26,7 +26,7 @@ records = st.builds(
     previous=st.binary(min_size=32, max_size=32),
     append_id=st.binary(min_size=16, max_size=16),
     hash=st.binary(min_size=32, max_size=32),
-    event=st.binary(max_size=64),
+    event=st.binary(min_size=1, max_size=64),
 )
 
 
@@ -85,3 +85,11 @@ def test_a_page_that_is_cut_off_is_unparsable(page: bytes) -> None:
     """Within a length or within a record."""
     with pytest.raises(Unparsable):
         list(records_of(page))
+
+
+def test_a_record_without_an_event_is_none() -> None:
+    """Its own lengths leave room for one; the shortest has one byte."""
+    whole = stored(linked(b"orders", 0, bytes(32), bytes(16), b"1"))
+    assert parsed(whole).event == b"1"
+    with pytest.raises(Unparsable):
+        parsed(whole[:-1])

@@ -164,6 +164,7 @@ class CircuitBreakerMachine(RuleBasedStateMachine):
     @precondition(lambda self: "interventions" in self.can)
     @rule(name=names, kind=interventions, prepared=st.sampled_from(("failing", "open", "half-open")))
     def intervene_whatever_it_is(self, name: str, kind: type, prepared: str) -> None:
+        """And see whether it is as it was said to be, when its time comes."""
         self.policy = evolve(self.policy, failure_threshold=2)
         match prepared:
             case "failing":
@@ -171,10 +172,13 @@ class CircuitBreakerMachine(RuleBasedStateMachine):
                 self.policy = evolve(self.policy, failure_threshold=4)
                 self._whole_call(name, Outcome.FAILURE)
             case "open":
-                self._be_open(name, "most")
+                self._be_open(name, "least")
             case _:
                 self._be_half_open(name)
-        self._intervene(name, kind)
+        deadline_ms = self._deadline_ms(name)
+        self._intervene(name, kind, "most")
+        self._jump(deadline_ms)
+        self._acquire(name)
 
     # ------------------------------------------------------------------------------------------ stretches of its life
 
@@ -199,8 +203,10 @@ class CircuitBreakerMachine(RuleBasedStateMachine):
     def a_result_that_comes_late(self, name: str, when: int, outcome: Outcome, ms: int) -> None:
         """Of a call that was admitted while closed, or as a probe: it is open by then, or half-open, or closed again."""
         self._small()
+        if when < 1:
+            self._be_closed(name)
         late = [self._acquire(name), self._acquire(name)]
-        self._be_open(name)
+        self._be_open(name, "least")
         if when > 0:
             self._be_half_open(name)
             self._acquire(name)
@@ -210,7 +216,7 @@ class CircuitBreakerMachine(RuleBasedStateMachine):
         self._jump(self.now_ms + ms)
         for grant in late:
             if grant is not None:
-                self._report(grant, outcome)
+                self._report(grant, outcome, "most")
         self._jump(deadline_ms)
         self._acquire(name)
 

@@ -332,6 +332,23 @@ def reset_while_half_open(t: Transition) -> bool:
     return isinstance(t.call, spec.Reset) and t.moved(HalfOpen, Closed)
 
 
+@sometimes("CB-9", "interventions")
+def opened_by_hand_and_no_longer_for_it(t: Transition) -> bool:
+    """force_open meets OPEN, and what was drawn with it would end later."""
+    return isinstance(t.call, spec.ForceOpen) and t.moved(Open, Open) and _would_last(t, t.call.open_ms)
+
+
+@sometimes("CB-9")
+def a_late_failure_and_no_longer_open_for_it(t: Transition) -> bool:
+    """A failure is reported while open, and what was drawn with it would end later."""
+    is_late = isinstance(t.call, spec.Report) and t.call.outcome is Result.FAILURE and t.executed and t.stale
+    return is_late and _would_last(t, getattr(t.call, "open_ms", 0))
+
+
+def _would_last(t: Transition, open_ms: int) -> bool:
+    return isinstance(t.before, Open) and t.call.now_ms + open_ms > t.before.open_until_ms
+
+
 # ---------------------------------------------------------------------------------------------- sometimes: faults
 
 

@@ -8,6 +8,7 @@ rule that it breaks, by a short story.
 
 from collections.abc import Callable, Iterator
 from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -689,8 +690,10 @@ KEYS: dict[str, Callable[[Scope], object]] = {
 
 
 @pytest.mark.parametrize("how", KEYS)
-def test_scopes_that_collide_are_caught(how: str) -> None:
-    """ID-9: whatever is made of their parts; a call on each shows it."""
+def test_scopes_that_collide_are_caught(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ID-9: whatever is made of their parts; a call on each shows it. No time passes, so that no TTL runs down meanwhile."""
+    for module in ("guards.idempotency", "guards.ttl", "models.idempotency"):
+        monkeypatch.setattr(f"redstep_check.{module}.time", SimpleNamespace(monotonic=lambda: 0.0))
     result = run(BENCH, ModelIdempotency(key_of=KEYS[how]), BUDGET)
     assert result.mismatch is not None
     assert result.mismatch.rule == "ID-9", result.mismatch

@@ -1,13 +1,9 @@
 """Limiters of packages, bound to the scheduler as they are: each of them must be installed."""
 
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import Any, ClassVar
 
-import limits
-import limits.aio.storage
-import limits.aio.strategies
-import limits.storage
-import pyrate_limiter
 import redis
 import redis.asyncio
 from redis.backoff import NoBackoff
@@ -17,6 +13,11 @@ from redstep_check.binding import Answer, Answered
 from redstep_check.engines import Engine
 from redstep_check.interleavings.foreign.binding import Calls, Coroutines
 from redstep_check.interleavings.foreign.rate_limiter import LIMIT, NAME, ForeignRateLimiter, Take
+
+limits: Any = import_module("limits")  # by name: types are checked where they are not installed, too
+for submodule in ("storage", "aio.storage", "aio.strategies"):
+    import_module(f"limits.{submodule}")
+pyrate_limiter: Any = import_module("pyrate_limiter")
 
 
 class MovingWindowAsItIs(ForeignRateLimiter, Calls):
@@ -29,7 +30,8 @@ class MovingWindowAsItIs(ForeignRateLimiter, Calls):
         """Hit once."""
         storage = limits.storage.RedisStorage("redis://", connection_pool=client.connection_pool, key_prefix=self.prefix)
         limiter = limits.strategies.MovingWindowRateLimiter(storage)
-        return limiter.hit(limits.RateLimitItemPerHour(LIMIT.limit, LIMIT.window_ms + self.longer), NAME, cost=operation.cost)
+        item = limits.RateLimitItemPerHour(LIMIT.limit, LIMIT.window_ms + self.longer)
+        return bool(limiter.hit(item, NAME, cost=operation.cost))
 
     def charged_ms(self) -> Iterable[float]:
         """The list."""
@@ -58,7 +60,8 @@ class AsyncMovingWindow(ForeignRateLimiter, Coroutines):
             "async+redis://", implementation="redispy", key_prefix=self.prefix, connection_pool=pool
         )
         limiter = limits.aio.strategies.MovingWindowRateLimiter(storage)
-        return await limiter.hit(limits.RateLimitItemPerHour(LIMIT.limit, LIMIT.window_ms - 1), NAME, cost=operation.cost)
+        item = limits.RateLimitItemPerHour(LIMIT.limit, LIMIT.window_ms - 1)
+        return bool(await limiter.hit(item, NAME, cost=operation.cost))
 
     def charged_ms(self) -> Iterable[float]:
         """The list."""

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from redstep_check import engines, report, runs, showing, stories
 from redstep_check.binding import Unsupported
-from redstep_check.commands.common import BROKEN, VACUOUS, Trouble, console, engine_names, finite
+from redstep_check.commands.common import BROKEN, VACUOUS, Trouble, console, engine_names, finite, json_option, save_option
 from redstep_check.commands.ways import Way, answers, way_into
 from redstep_check.engines import Engine, EngineUnavailable
 from redstep_check.lockstep import raised
@@ -84,14 +84,8 @@ class Plan:
     metavar="SECONDS",
     help="Go on for so long, shared out evenly between the runs.  [default: until all is reached]",
 )
-@click.option(
-    "--save",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".redstep"),
-    show_default=True,
-    help="Where the stories of failing runs are saved.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@save_option("the stories of failing runs are saved, for `redstep replay` and `redstep timeline`")
+@json_option
 def check(
     guards: tuple[str, ...],
     on_engines: tuple[str, ...],

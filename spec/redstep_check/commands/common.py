@@ -2,7 +2,9 @@
 
 import math
 import sys
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -11,6 +13,7 @@ from redstep_check import engines
 
 BROKEN, MISUSE, VACUOUS, INTERRUPTED = 1, 2, 3, 130
 PLAIN_WIDTH = 160
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Trouble(click.ClickException):
@@ -57,3 +60,28 @@ def finite(_context: object, _option: object, seconds: float | None) -> float | 
     if seconds is not None and not math.isfinite(seconds):
         raise click.BadParameter(f"{seconds} seconds never end")
     return seconds
+
+
+engine_option = click.option(
+    "--engine",
+    default=engines.DEFAULT,
+    show_default=True,
+    metavar="NAME|URL",
+    callback=engine_name,
+    help="An engine (see `redstep engines`) or the URL of a server.",
+)
+"""Of commands that run on one."""
+
+
+def save_option(what: str) -> Callable[[Command], Command]:
+    """Of commands that leave something behind when a rule is broken."""
+    return click.option(
+        "--save",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path(".redstep"),
+        show_default=True,
+        help=f"Where {what}.",
+    )
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")

@@ -23,7 +23,16 @@ from rich.text import Text
 
 from redstep_check import engines
 from redstep_check.binding import Unsupported
-from redstep_check.commands.common import BROKEN, INTERRUPTED, MISUSE, console, engine_name, finite
+from redstep_check.commands.common import (
+    BROKEN,
+    INTERRUPTED,
+    MISUSE,
+    console,
+    engine_option,
+    finite,
+    json_option,
+    save_option,
+)
 from redstep_check.engines import EngineUnavailable, open_engine
 from redstep_check.interleavings import drawing, reporting
 from redstep_check.interleavings.drawing import SCHEDULES, Told
@@ -54,15 +63,7 @@ GOOD_WITH = {
 @click.option("--operations", type=click.IntRange(1, 4), default=2, show_default=True, help="How many operations each makes.")
 @click.option("--faults", type=click.IntRange(0, 4), default=1, show_default=True, help="How many faults hit, all together.")
 @click.option("--ticks", type=click.IntRange(0, 6), default=1, show_default=True, help="How often the store's clock goes on.")
-@click.option(
-    "--engine",
-    "engine",
-    default=engines.DEFAULT,
-    show_default=True,
-    metavar="NAME|URL",
-    callback=engine_name,
-    help="An engine (see `redstep engines`) or the URL of a server.",
-)
+@engine_option
 @click.option("--variant", "variants", multiple=True, help="What of the implementation; may be repeated.  [default: all]")
 @click.option("--program", "programs", multiple=True, help="What the clients do; may be repeated.  [default: all]")
 @click.option(
@@ -76,15 +77,9 @@ GOOD_WITH = {
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the schedules that are drawn.")
 @click.option("--planted", is_flag=True, help="Plant the known bugs, one after the other: each must be found.")
-@click.option(
-    "--save",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".redstep"),
-    show_default=True,
-    help="Where the stories of differences are saved, for `redstep replay` and `redstep timeline`.",
-)
+@save_option("the stories of differences are saved, for `redstep replay` and `redstep timeline`")
 @click.option("--spec", "only_spec", is_flag=True, help="Explore the specification's own small world, breadth first.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 @click.pass_context
 def explore(
     context: click.Context,

@@ -6,11 +6,11 @@ import attrs
 import click
 
 from redstep_check import engines
-from redstep_check.commands.common import console
+from redstep_check.commands.common import console, json_option
 
 
 @click.command("engines")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 def list_engines(as_json: bool) -> None:
     """List the engines, and why one is missing."""
     found = engines.survey()

@@ -18,15 +18,16 @@ import redis
 from attrs import evolve
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from redstep_check import engines, timelines
+from redstep_check import timelines
 from redstep_check.binding import Unsupported
-from redstep_check.commands.common import INTERRUPTED, MISUSE, console, engine_name, finite
+from redstep_check.commands.common import INTERRUPTED, MISUSE, console, engine_option, finite, json_option, save_option
 from redstep_check.engines import Engine, EngineUnavailable, open_engine
+from redstep_check.stress import telling
 from redstep_check.stress.judging import BROKEN, Tally, verdict_of
 from redstep_check.stress.registry import STRESSED
 from redstep_check.stress.running import Wish, run
 from redstep_check.stress.slices import MODES, ClientDied
-from redstep_check.stress.telling import FOUND, NOT_FOUND, SKIPPED, Row, as_json, exit_code, facts, table
+from redstep_check.stress.telling import FOUND, NOT_FOUND, SKIPPED, Row, exit_code, facts, table
 
 PLANTED_S, PLANTED_SLICE_S = 6.0, 0.5
 """How long a planted bug is looked for at most, unless it is said otherwise, and how often."""
@@ -63,25 +64,11 @@ VARIANTS = tuple(dict.fromkeys(variant for guard in STRESSED.values() for varian
     show_default=True,
     help="Whose time decides. Under the engine's own, what depends on time is held against one-sided laws only.",
 )
-@click.option(
-    "--engine",
-    "engine",
-    default=engines.DEFAULT,
-    show_default=True,
-    metavar="NAME|URL",
-    callback=engine_name,
-    help="An engine.",
-)
+@engine_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what clients draw; not of who is first.")
 @click.option("--planted", is_flag=True, help="Plant the known bugs, one after the other: each must be found.")
-@click.option(
-    "--save",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".redstep"),
-    show_default=True,
-    help="Where the history of a broken rule is saved.",
-)
-@click.option("--json", "to_json", is_flag=True, help="Print JSON instead of a table.")
+@save_option("the history of a broken rule is saved, for `redstep timeline`")
+@json_option
 def stress(
     guard: str,
     clients: int,
@@ -94,7 +81,7 @@ def stress(
     seed: int,
     planted: bool,
     save: Path,
-    to_json: bool,
+    as_json: bool,
 ) -> None:
     """Run the shipped clients of GUARD on many threads, tasks and processes, and judge what they were answered.
 
@@ -120,13 +107,13 @@ def stress(
         with open_engine(engine) as opened:
             rows.extend(_run(wish, opened, save) for wish in wishes)  # those that were run are told after Ctrl-C, too
     except KeyboardInterrupt:
-        _tell(guard, rows, to_json=to_json)
+        _tell(guard, rows, as_json=as_json)
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
     except (EngineUnavailable, ClientDied, redis.RedisError, OSError) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(MISUSE)
-    _tell(guard, rows, to_json=to_json)
+    _tell(guard, rows, as_json=as_json)
     if all(row.verdict == SKIPPED for row in rows):
         click.echo("Error: nothing was run: " + "; ".join(dict.fromkeys(row.reason for row in rows)), err=True)
         sys.exit(MISUSE)
@@ -193,10 +180,10 @@ def _progress(wish: Wish) -> Iterator[Callable[[str, Tally], object]]:
         yield show
 
 
-def _tell(guard: str, rows: list[Row], *, to_json: bool) -> None:
+def _tell(guard: str, rows: list[Row], *, as_json: bool) -> None:
     """Print what the runs came to; on paper nothing, if there was none."""
-    if to_json:
-        click.echo(json.dumps(as_json(guard, rows), indent=1))
+    if as_json:
+        click.echo(json.dumps(telling.as_json(guard, rows), indent=1))
         return
     if not rows:
         return

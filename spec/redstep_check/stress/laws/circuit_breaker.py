@@ -3,27 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from attrs import frozen
-
-from redstep_check.stress.binding import Finding, Part, Request
+from redstep_check.stress.binding import Finding, Part
 from redstep_check.stress.laws.clients import found
-from redstep_check.stress.laws.order import out_of_time
-
-
-@frozen
-class _InEpoch:
-    """A request that was told an epoch."""
-
-    request: Request
-    epoch: int
-
-    @property
-    def began_at(self) -> int:
-        return self.request.asked_at
-
-    @property
-    def ended_at(self) -> int | None:
-        return self.request.heard_at
+from redstep_check.stress.laws.order import Told, out_of_time
 
 
 def epochs_announced_once(part: Part) -> Iterator[Finding]:
@@ -36,10 +18,10 @@ def epochs_announced_once(part: Part) -> Iterator[Finding]:
 
 def epochs_grow(part: Part) -> Iterator[Finding]:
     """CB-1: no call that began after another was answered is told an older epoch."""
-    told = [_InEpoch(each, int(each.says["epoch"])) for each in part.requests if "epoch" in each.says]
-    for early, late in out_of_time(sorted(told, key=lambda each: (each.epoch, each.began_at))):
-        if early.epoch < late.epoch:
-            yield found("CB-1", f"the epoch {early.epoch} was told after {late.epoch}", part)
+    told = [Told(each, int(each.says["epoch"])) for each in part.requests if "epoch" in each.says]
+    for early, late in out_of_time(sorted(told, key=lambda each: (each.number, each.began_at))):
+        if early.number < late.number:
+            yield found("CB-1", f"the epoch {early.number} was told after {late.number}", part)
 
 
 def probes_given_once(part: Part) -> Iterator[Finding]:

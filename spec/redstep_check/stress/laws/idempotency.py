@@ -6,30 +6,20 @@ No record dies while its key is in use, so that all of this holds from the first
 
 from collections.abc import Iterator
 
-from attrs import frozen
-
 from redstep_check.stress.binding import Finding, Part, Request
 from redstep_check.stress.laws.clients import found
-from redstep_check.stress.laws.order import out_of_time
+from redstep_check.stress.laws.order import Told, out_of_time
 from redstep_check.stress.logs import ANSWERED
 from redstep_spec import idempotency as spec
 
 
-@frozen
-class _Owner:
-    """A claim that was told to do the work."""
-
-    request: Request
-    token: str
-    fence: int
+class _Owner(Told):
+    """A claim that was told to do the work, and its fence."""
 
     @property
-    def began_at(self) -> int:
-        return self.request.asked_at
-
-    @property
-    def ended_at(self) -> int | None:
-        return self.request.heard_at
+    def token(self) -> str:
+        """Who claims."""
+        return str(self.request.call.token)
 
 
 def fences(part: Part) -> Iterator[Finding]:
@@ -37,16 +27,16 @@ def fences(part: Part) -> Iterator[Finding]:
     owners = _owners(part)
     by_fence: dict[int, str] = {}
     for each in owners:
-        if by_fence.setdefault(each.fence, each.token) != each.token:
-            problem = f"two owners have the fence {each.fence}: {by_fence[each.fence]} and {each.token}"
+        if by_fence.setdefault(each.number, each.token) != each.token:
+            problem = f"two owners have the fence {each.number}: {by_fence[each.number]} and {each.token}"
             yield found("ID-5", problem, part)
-    last = {each.token: each.fence for each in owners}
+    last = {each.token: each.number for each in owners}
     for each in owners:
-        if last[each.token] != each.fence:
-            yield found("ID-5", f"one token has two fences, {each.fence} and {last[each.token]}", part)
-    for early, late in out_of_time(sorted(owners, key=lambda each: (each.fence, each.began_at))):
+        if last[each.token] != each.number:
+            yield found("ID-5", f"one token has two fences, {each.number} and {last[each.token]}", part)
+    for early, late in out_of_time(sorted(owners, key=lambda each: (each.number, each.began_at))):
         if early.token != late.token:
-            yield found("ID-5", f"the fence {early.fence} was given when {late.fence} had been given already", part)
+            yield found("ID-5", f"the fence {early.number} was given when {late.number} had been given already", part)
 
 
 def completed_once(part: Part) -> Iterator[Finding]:
@@ -66,7 +56,7 @@ def completed_once(part: Part) -> Iterator[Finding]:
 
 def effects(part: Part) -> Iterator[Finding]:
     """ID-3: only owners work, each under his fence and once."""
-    fence_of = {each.token: each.fence for each in _owners(part)}
+    fence_of = {each.token: each.number for each in _owners(part)}
     for operation in part.operations:
         if len(operation.works) > 1:
             yield found("ID-3", f"one call worked {len(operation.works)} times", part, operation)
@@ -114,7 +104,7 @@ def answers(part: Part) -> Iterator[Finding]:
 
 def _owners(part: Part) -> list[_Owner]:
     acquired = [each for each in part.requests if _is(each, spec.Claim, "acquired")]
-    return [_Owner(each, each.call.token, int(each.says["fence"])) for each in acquired]
+    return [_Owner(each, int(each.says["fence"])) for each in acquired]
 
 
 def _is(request: Request, kind: type, verdict: str) -> bool:

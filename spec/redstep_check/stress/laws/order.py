@@ -3,6 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeVar
 
+from attrs import frozen
+
+from redstep_check.stress.binding import Request
+
 
 class Timed(Protocol):
     """Something that began and, if anybody heard of it, ended."""
@@ -16,6 +20,24 @@ class Timed(Protocol):
     def ended_at(self) -> int | None:
         """Its last; None if nobody knows that it was over by then."""
         raise NotImplementedError
+
+
+@frozen
+class Told:
+    """A request that was told a number."""
+
+    request: Request
+    number: int
+
+    @property
+    def began_at(self) -> int:
+        """When it was sent."""
+        return self.request.asked_at
+
+    @property
+    def ended_at(self) -> int | None:
+        """When its answer was heard."""
+        return self.request.heard_at
 
 
 T = TypeVar("T", bound=Timed)

@@ -6,7 +6,8 @@ Each connection is a lane: on one, a request is over before the next begins. Han
 pass unseen.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from hashlib import sha1
 from itertools import count
@@ -73,24 +74,23 @@ class _Lane:
         self._waits = False
         self.recorder.heard(self._lane, outcome, reply)
 
-
-class _SyncLane(_Lane):
-    """A connection of `redis.Redis`."""
-
-    def send_command(self, *words: Any, **options: Any) -> Any:
+    @contextmanager
+    def _sending(self, words: tuple[Any, ...]) -> Iterator[None]:
         asks = self._ask(words)
         try:
-            sent = super().send_command(*words, **options)  # type: ignore[misc]  # pyright: ignore
+            yield
         except BaseException:
             if asks:
                 self._hear(LOST)
             raise
         self._waits = self._waits or asks
-        return sent
 
-    def read_response(self, *args: Any, **options: Any) -> Any:
+    @contextmanager
+    def _reading(self) -> Iterator[list[Any]]:
+        """While a reply is read; it is to be put into the list."""
+        replies: list[Any] = []
         try:
-            reply = super().read_response(*args, **options)  # type: ignore[misc]  # pyright: ignore
+            yield replies
         except ResponseError as error:
             if self._waits:
                 self._hear(REFUSED, f"{type(error).__name__}: {error}")
@@ -100,38 +100,33 @@ class _SyncLane(_Lane):
                 self._hear(LOST)
             raise
         if self._waits:
-            self._hear(REPLIED, reply)
-        return reply
+            self._hear(REPLIED, replies[0])
+
+
+class _SyncLane(_Lane):
+    """A connection of `redis.Redis`."""
+
+    def send_command(self, *words: Any, **options: Any) -> Any:
+        with self._sending(words):
+            return super().send_command(*words, **options)  # type: ignore[misc]  # pyright: ignore
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        with self._reading() as replies:
+            replies.append(super().read_response(*args, **options))  # type: ignore[misc]  # pyright: ignore
+        return replies[0]
 
 
 class _AsyncLane(_Lane):
     """A connection of `redis.asyncio.Redis`."""
 
     async def send_command(self, *words: Any, **options: Any) -> Any:
-        asks = self._ask(words)
-        try:
-            sent = await super().send_command(*words, **options)  # type: ignore[misc]  # pyright: ignore
-        except BaseException:
-            if asks:
-                self._hear(LOST)
-            raise
-        self._waits = self._waits or asks
-        return sent
+        with self._sending(words):
+            return await super().send_command(*words, **options)  # type: ignore[misc]  # pyright: ignore
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
-        try:
-            reply = await super().read_response(*args, **options)  # type: ignore[misc]  # pyright: ignore
-        except ResponseError as error:
-            if self._waits:
-                self._hear(REFUSED, f"{type(error).__name__}: {error}")
-            raise
-        except BaseException:
-            if self._waits:
-                self._hear(LOST)
-            raise
-        if self._waits:
-            self._hear(REPLIED, reply)
-        return reply
+        with self._reading() as replies:
+            replies.append(await super().read_response(*args, **options))  # type: ignore[misc]  # pyright: ignore
+        return replies[0]
 
 
 def recorded(kind: type, settings: Mapping[str, Any], recorder: Recorder) -> redis.Redis:

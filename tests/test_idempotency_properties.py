@@ -50,6 +50,7 @@ from redstep_spec.idempotency import (
     step,
 )
 from redstep_spec.properties.idempotency import PROPERTIES, Transition
+from redstep_spec.properties.idempotency_seen import PROPERTIES as SEEN
 from redstep_spec.rules import RULES
 from redstep_spec.worlds import idempotency as world
 
@@ -100,12 +101,17 @@ def story(*calls: Call, fates: tuple[Fate, ...] = ()) -> Transition:
 
 def test_every_property_belongs_to_a_rule_and_says_a_sentence() -> None:
     """A sentence begins with a capital and ends with a full stop; names are unique."""
-    every = [*PROPERTIES.always, *PROPERTIES.sometimes]
+    every = [*PROPERTIES.always, *SEEN.sometimes]
     assert len({each.name for each in every}) == len(every)
     for each in every:
         assert each.rule in RULES, each.name
         assert each.sentence[0].isupper(), each.name
         assert each.sentence.endswith("."), each.name
+
+
+def test_what_always_holds_and_what_must_be_seen_stand_in_two_places() -> None:
+    """Neither module holds what belongs in the other."""
+    assert (PROPERTIES.sometimes, SEEN.always) == ([], [])
 
 
 # ---------------------------------------------------------------------------------------------- always
@@ -289,13 +295,13 @@ EXAMPLES: dict[str, tuple[Transition, Transition]] = {
 def test_every_property_has_its_examples() -> None:
     """A new property comes with a step that breaks it, or with one that reaches it and one that does not."""
     assert set(WRONG) == {each.name for each in PROPERTIES.always}
-    assert set(EXAMPLES) == {each.name for each in PROPERTIES.sometimes}
+    assert set(EXAMPLES) == {each.name for each in SEEN.sometimes}
 
 
-@pytest.mark.parametrize("name", [each.name for each in PROPERTIES.sometimes])
+@pytest.mark.parametrize("name", [each.name for each in SEEN.sometimes])
 def test_a_sometimes_property_is_reached_by_its_story_and_not_by_its_lookalike(name: str) -> None:
     """It tells the two apart."""
-    [each] = [each for each in PROPERTIES.sometimes if each.name == name]
+    [each] = [each for each in SEEN.sometimes if each.name == name]
     reached, lookalike = EXAMPLES[name]
     assert each.holds(reached)
     assert not each.holds(lookalike)
@@ -322,7 +328,7 @@ def test_a_misuse_is_nothing_but_that(before: State) -> None:
     for call in WRONG_ARGUMENTS:
         one = taken(call, before=before)
         assert all(each.holds(one) for each in PROPERTIES.always)
-        assert {each.name for each in PROPERTIES.sometimes if each.holds(one)} == {"impossible"}
+        assert {each.name for each in SEEN.sometimes if each.holds(one)} == {"impossible"}
 
 
 # ---------------------------------------------------------------------------------------------- exploration
@@ -398,16 +404,16 @@ def test_every_always_property_holds_in_every_state_that_can_be_reached() -> Non
             transition = taken(one.call, fates, before=one.before)
             for each in PROPERTIES.always:
                 assert each.holds(transition), (each.name, transition)
-            reached |= {each.name for each in PROPERTIES.sometimes if each.name not in reached and each.holds(transition)}
+            reached |= {each.name for each in SEEN.sometimes if each.name not in reached and each.holds(transition)}
     assert found.exhausted
     assert len(found.depth) == WILD_STATES
-    assert {each.name for each in PROPERTIES.sometimes} - reached == NOT_OF_A_STEP
+    assert {each.name for each in SEEN.sometimes} - reached == NOT_OF_A_STEP
 
 
 # ---------------------------------------------------------------------------------------------- the machine
 
 
-BENCH = Bench(session=IdempotencySession, machine=IdempotencyMachine, sometimes=PROPERTIES.sometimes, simpler=simpler)
+BENCH = Bench(session=IdempotencySession, machine=IdempotencyMachine, sometimes=SEEN.sometimes, simpler=simpler)
 BUDGET = Budget(seed=20_250)
 STORY_MAX = 4
 """How many moves a mistake needs at most."""

@@ -25,9 +25,12 @@ from redstep_check.lockstep import ImpossibleStory, Mismatch, Session, Told, com
 from redstep_spec import idempotency as spec
 from redstep_spec.arguments import Misuse
 from redstep_spec.delivery import Failed, Fate, Outcome, Replied, Unknown, deliver, rules_met
+from redstep_spec.properties import Properties
 from redstep_spec.properties.idempotency import PROPERTIES, Transition
+from redstep_spec.properties.idempotency_seen import PROPERTIES as SEEN
 
 NAME = "idempotency"
+CHECKED = Properties(PROPERTIES.always, SEEN.sometimes)
 START_MS = 1_000
 """The time at which a session starts."""
 RESENDS = 1
@@ -107,7 +110,7 @@ class IdempotencySession(Session[Move]):
         )
         tested = fate_rules(transition)
         because = () if transition.reply is None else (*transition.reply.because, "CM-2", "CM-8")
-        self.observe(PROPERTIES, transition, (*tested, *because, *(("ID-9",) if transition.alike else ())))
+        self.observe(CHECKED, transition, (*tested, *because, *(("ID-9",) if transition.alike else ())))
         self._compare_answer(transition, answer, tested, others)
         if not isinstance(transition.reply, Misuse):
             self.states[call.scope] = after

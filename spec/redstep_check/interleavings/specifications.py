@@ -20,7 +20,7 @@ from redstep_check.guards import rate_limiter as limiter_guard
 from redstep_check.interleavings import specified_chains
 from redstep_check.lockstep import SpecificationBroken
 from redstep_spec.delivery import Fate
-from redstep_spec.properties import Property
+from redstep_spec.properties import Property, idempotency_seen
 from redstep_spec.properties import audit_chain as chain_properties
 from redstep_spec.properties import circuit_breaker as breaker_properties
 from redstep_spec.properties import circuit_breaker_seen as breaker_seen
@@ -148,7 +148,7 @@ WORLDS: dict[str, Small] = {
     "idempotency": Small(
         world=_world(idempotency),
         always=tuple(idempotency_properties.PROPERTIES.always),
-        sometimes=tuple(idempotency_properties.PROPERTIES.sometimes),
+        sometimes=tuple(idempotency_seen.PROPERTIES.sometimes),
         transitions=_of_idempotency,
     ),
 }

@@ -13,7 +13,7 @@ from redstep_check.targets.planted import Fault, planted
 from redstep_check.targets.planted.idempotency import FAULTS
 from redstep_spec import idempotency as spec
 from redstep_spec.delivery import Fate
-from redstep_spec.properties.idempotency import PROPERTIES
+from redstep_spec.properties.idempotency_seen import PROPERTIES
 
 
 def faulty(engine: Engine, fault: Fault) -> ProtocolTarget:

@@ -1,116 +1,42 @@
-"""The shipped audit chain as a target: its protocols under the checking driver, and its clients, sync and asyncio."""
+"""The shipped audit chain as a target: its protocols under the checking driver, and every way into it."""
 
-import asyncio
 import json
-import tempfile
-from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import redis
-
 from redstep import audit_chain_protocols
-from redstep.audit_chain import BATCH, CAS, MODES, SERVER_ORDER
-from redstep.audit_chain_errors import AppendFailed, Conflict, NotAppended, Regress, Sealed, SealRefused
-from redstep.audit_chain_verification import Verdict
-from redstep.clients.audit_chain import AsyncAuditChain, AuditChain
-from redstep.errors import Corrupt, Misuse, ServiceOverloaded, Unavailable, UnexpectedReply
+from redstep.audit_chain import BATCH, CAS, SERVER_ORDER
+from redstep.audit_chain_errors import NotAppended
+from redstep.errors import Corrupt
 from redstep.wishes import CallScript
-from redstep_check.binding import Answer, Answered, Broke, Misused, Stored, Unsupported, session_prefix
+from redstep_check.binding import Answer, Broke, Misused
 from redstep_check.engines import Engine
-from redstep_check.faults import FaultProxy, notice_endings
-from redstep_check.guards.audit_chain import Asking, AuditChainTarget, Wrote
+from redstep_check.guards.audit_chain import Asking, Wrote
+from redstep_check.targets.audit_chain_clients import AsyncTarget, SyncTarget
 from redstep_check.targets.checking_driver import CheckingDriver
-from redstep_check.targets.stored_chains import keys_of, put, read
+from redstep_check.targets.shipped_chains import (
+    MIXED,
+    ShippedAuditChain,
+    answer,
+    files_of,
+    judged,
+    kind_of,
+    placed,
+    sealed,
+    told_of,
+)
+from redstep_check.targets.stored_chains import keys_of, put
 from redstep_spec import audit_chain as store
 from redstep_spec import audit_chain_verification as verification
 from redstep_spec.audit_chain import Chain
-from redstep_spec.audit_chain_encoding import Record, encoded
 from redstep_spec.audit_chain_writer import Entry, Write
 from redstep_spec.delivery import Fate
 
-MIXED = "mixed"
-MODES_OF = {CAS: {CAS}, BATCH: {BATCH}, SERVER_ORDER: {SERVER_ORDER, CAS}, MIXED: {*MODES}}
-"""The modes of the writers that share a chain: nothing conflicts unless somebody links for himself."""
-FEATURES = frozenset({"several_writers", "seal", "read", "verify", "misuse", "stored"})
-CAUSES: dict[type[BaseException], str] = {
-    Unavailable: "unavailable",
-    ServiceOverloaded: "unavailable",
-    Conflict: "conflict",
-    Regress: "regress",
-    Sealed: "sealed",
-    Corrupt: "corrupt",
-}
-"""What the specification calls the causes of a failure."""
 FAR_AWAY_MS = 3_600_000
 FIRST_PAUSE_MS = 8
-
-
-def answer(run: Callable[[], dict[str, object]]) -> Answer:
-    """Tell what a caller of the shipped implementation saw."""
-    try:
-        return Answered(run())
-    except AppendFailed as error:
-        return Answered(failure(error)) if type(error.cause) in CAUSES else Broke(repr(error))
-    except Misuse as error:
-        return Misused("entries" if error.argument == "events" else error.argument)
-    except UnexpectedReply as error:
-        return Broke(str(error), "CM-8")
-    except Corrupt:
-        return Answered({"verdict": "corrupt"})
-    except Exception as error:  # noqa: BLE001  whatever else is raised, no rule allows it
-        return Broke(repr(error))
-
-
-def failure(error: AppendFailed) -> dict[str, object]:
-    """An append that failed, in the specification's terms."""
-    outcome = "not appended" if isinstance(error, NotAppended) else "unknown"
-    return {"outcome": outcome, "cause": CAUSES[type(error.cause)], "events": tuple(each.event for each in error.together)}
-
-
-def placed(appended: Sequence[Any]) -> dict[str, object]:
-    """One that did not, likewise."""
-    hashes = tuple(bytes.fromhex(each.hash) for each in appended)
-    return {"outcome": "appended", "seqs": tuple(each.seq for each in appended), "hashes": hashes}
-
-
-def judged(verdict: Verdict) -> dict[str, object]:
-    """What a verification came to."""
-    finding = verdict.why or verdict.integrity
-    return {"finding": finding.value, "position": verdict.position, "comparable": verdict.compared}
-
-
-class ShippedAuditChain(AuditChainTarget):
-    """What the shipped targets share: which modes their writers have, and how what they store is read."""
-
-    def __init__(self, engine: Engine, mode: str) -> None:
-        self.engine = engine
-        self.features = FEATURES | MODES_OF[mode]
-        self.client = engine.client()
-        self.prefix = engine.prefix
-        if SERVER_ORDER in self.features and not self.client.eval("return bit and 1 or 0", 0):
-            self.client.close()
-            raise Unsupported(f"the Lua of {engine.name} lacks `bit`, with which `{SERVER_ORDER}` hashes")
-
-    def begin(self) -> None:
-        """Start anew under another prefix."""
-        self.prefix = session_prefix(self.engine.prefix)
-
-    def stored(self, *key: Any) -> Stored:
-        """Read a chain through the abstraction function."""
-        [name] = key
-        return read(self.client, *keys_of(self.prefix, name))
-
-    def close(self) -> None:
-        """Close the connection."""
-        self.client.close()
-
-
-# ---------------------------------------------------------------------------------------------- protocols
 
 
 class RivalledDriver(CheckingDriver):
@@ -237,219 +163,6 @@ class ProtocolTarget(ShippedAuditChain):
         with files_of(call) as paths:
             sources = [partial(self.module.SegmentReader, path) for path in paths]
             return judged(self.driver.run(self.module.verify(self.chain(call.name), anchor, sources, page_records=3)))
-
-
-def kind_of(kind: Any, seq: int, its_hash: bytes) -> dict[str, object]:
-    """How the store answered an append."""
-    match kind.name:
-        case "APPENDED" | "ALREADY":
-            return {"verdict": kind.name.lower(), "seq": seq, "hash": its_hash}
-        case "SEALED":
-            return {"verdict": "sealed"}
-    return {"verdict": "hash_mismatch", "continues": kind.name == "MISMATCH"}
-
-
-def told_of(head: Any) -> dict[str, object]:
-    """The head."""
-    return {"next_seq": head.next_seq, "base_seq": head.base_seq, "head_hash": bytes.fromhex(head.hash)}
-
-
-def sealed(seal: Callable[[], int]) -> dict[str, object]:
-    """Seal, and tell what came of it."""
-    try:
-        return {"verdict": "removed", "base_seq": seal()}
-    except SealRefused:
-        return {"verdict": "refused"}
-
-
-class files_of:  # noqa: N801  a context manager
-    """With the segments of a verification as files."""
-
-    def __init__(self, call: verification.Verify) -> None:
-        self._segments = call.segments
-        self._directory = tempfile.TemporaryDirectory(prefix="redstep-segments-") if call.segments else None
-
-    def __enter__(self) -> list[Path]:
-        if self._directory is None:
-            return []
-        paths = [Path(self._directory.name) / str(number) for number in range(len(self._segments))]
-        for path, content in zip(paths, self._segments, strict=True):
-            path.write_bytes(content)
-        return paths
-
-    def __exit__(self, *_: object) -> None:
-        if self._directory is not None:
-            self._directory.cleanup()
-
-
-# ---------------------------------------------------------------------------------------------- clients
-
-
-class ClientTarget(ShippedAuditChain):
-    """A client that ships. Where the kit owns a real engine, its faults are real: a proxy does them to its connections."""
-
-    def __init__(self, engine: Engine, mode: str) -> None:
-        super().__init__(engine, mode)
-        self.proxy = FaultProxy(engine.address) if engine.owned and engine.address else None
-        self.ids: deque[bytes] = deque()
-        if self.proxy:
-            self.proxy.__enter__()
-            self.fates = frozenset(Fate)
-
-    def begin(self) -> None:
-        """Start anew under another prefix, with writers who know nothing."""
-        super().begin()
-        self.chains: dict[tuple[str, str, str], Any] = {}
-
-    def call(self, call: Asking, fates: Sequence[Fate]) -> Answer:
-        """Make one call."""
-        if self.proxy:
-            self.proxy.arm(fates)
-        return answer(lambda: self.made(call))
-
-    def made(self, call: Asking) -> dict[str, object]:
-        """Make one call, and tell what came of it."""
-        match call:
-            case Wrote(who, write):
-                return placed(self.written(self.chain(who, write.name, write.mode.value), write, as_text=call.as_text))
-            case store.Read():
-                records = self.asked(self.chain("", call.name, CAS), "read", call.from_seq, call.count)
-                return {"records": tuple(map(stored_as, records))}
-            case store.Seal():
-                chain = self.chain("", call.name, CAS)
-                return sealed(lambda: self.asked(chain, "seal", call.upto_seq, keep=call.keep))
-            case verification.Verify():
-                anchor = call.anchor and audit_chain_protocols.Checkpoint(
-                    call.anchor.name, call.anchor.size, call.anchor.hash.hex()
-                )
-                with files_of(call) as paths:
-                    return judged(self.asked(self.chain("", call.name, CAS), "verify", anchor, paths))
-        raise TypeError(call)
-
-    def written(self, chain: Any, write: Write, *, as_text: bool) -> Sequence[Any]:
-        """Append events."""
-        self.ids = deque(each.append_id for each in write.entries)
-        events = [each.event if as_text else json.loads(each.event) for each in write.entries]
-        if len(events) == 1:
-            return [self.asked(chain, "append_json" if as_text else "append", *events)]
-        found: Sequence[Any] = self.asked(chain, "append_all_json" if as_text else "append_all", events)
-        return found
-
-    def chain(self, who: str, name: str, mode: str) -> Any:
-        """A writer's client, which remembers what it was told."""
-        if (who, name, mode) not in self.chains:
-            self.chains[who, name, mode] = self.opened(
-                name=name,
-                mode=mode,
-                prefix=self.prefix,
-                draw=lambda _least, _most: 0,
-                new_id=lambda: self.ids.popleft(),
-            )
-        return self.chains[who, name, mode]
-
-    def back(self, error: Unavailable) -> None:
-        """Once an attempt was refused, the store can be reached again."""
-        if self.proxy and error.definite:
-            self.proxy.restore()
-
-    @abstractmethod
-    def opened(self, **options: Any) -> Any:
-        """A new client."""
-
-    @abstractmethod
-    def asked(self, chain: Any, what: str, *args: Any, **options: Any) -> Any:
-        """What a client returns to a call."""
-
-    def close(self) -> None:
-        """Close the connections and the proxy."""
-        super().close()
-        if self.proxy:
-            self.proxy.__exit__(None, None, None)
-
-
-def stored_as(record: Any) -> bytes:
-    """A record as it is stored."""
-    return encoded(
-        Record(
-            chain_id=record.chain_id,
-            seq=record.seq,
-            previous=record.previous,
-            append_id=record.append_id,
-            hash=record.hash,
-            event=record.event,
-        )
-    )
-
-
-class SyncTarget(ClientTarget):
-    """`redstep.AuditChain`."""
-
-    def __init__(self, engine: Engine, mode: str) -> None:
-        super().__init__(engine, mode)
-        self._redis: redis.Redis = self.proxy.client() if self.proxy else engine.client()
-
-    def opened(self, **options: Any) -> Any:
-        """A new client, which notices when the store refuses."""
-        chain = AuditChain(self._redis, **options)
-        executed = chain._driver.call_script  # noqa: SLF001  the only place where an attempt is seen to be refused
-
-        def call_script(request: CallScript) -> object:
-            try:
-                return executed(request)
-            except Unavailable as error:
-                self.back(error)
-                raise
-
-        chain._driver.call_script = call_script  # type: ignore[method-assign]  # noqa: SLF001
-        return chain
-
-    def asked(self, chain: Any, what: str, *args: Any, **options: Any) -> Any:
-        """Make one call."""
-        return getattr(chain, what)(*args, **options)
-
-    def close(self) -> None:
-        """Close the connections and the proxy."""
-        self._redis.close()
-        super().close()
-
-
-class AsyncTarget(ClientTarget):
-    """`redstep.AsyncAuditChain`, on an event loop that lives as long as the target."""
-
-    def __init__(self, engine: Engine, mode: str) -> None:
-        super().__init__(engine, mode)
-        self._redis = self.proxy.async_client() if self.proxy else engine.async_client()
-        self._runner = asyncio.Runner()
-
-    def opened(self, **options: Any) -> Any:
-        """A new client, which notices when the store refuses."""
-        chain = AsyncAuditChain(self._redis, **options)
-        executed = chain._driver.call_script  # noqa: SLF001  the only place where an attempt is seen to be refused
-
-        async def call_script(request: CallScript) -> object:
-            await notice_endings()
-            try:
-                return await executed(request)
-            except Unavailable as error:
-                self.back(error)
-                raise
-
-        chain._driver.call_script = call_script  # type: ignore[method-assign]  # noqa: SLF001
-        return chain
-
-    def asked(self, chain: Any, what: str, *args: Any, **options: Any) -> Any:
-        """Make one call."""
-        return self._runner.run(self._asked(chain, what, *args, **options))
-
-    async def _asked(self, chain: Any, what: str, *args: Any, **options: Any) -> Any:
-        await notice_endings()
-        return await getattr(chain, what)(*args, **options)
-
-    def close(self) -> None:
-        """Close the connections, the event loop and the proxy."""
-        self._runner.run(self._redis.aclose())
-        self._runner.close()
-        super().close()
 
 
 CLIENTS = {f"{MIXED}/protocol": partial(ProtocolTarget, mode=MIXED)} | {

@@ -114,11 +114,19 @@ def test_server_order(server: Server, extent: Extent, found: Callable[[Row], Non
     scripts = {"null": NULL_NEXT, "append": audit_chain.APPEND_NEXT.text}
     shas = {name: server.client.script_load(text) for name, text in scripts.items()}
 
+    end = audit_chain.Head(0, 0, chain.genesis.hex())
+
     def one_round() -> None:
-        requests: list[Any] = [audit_chain.append_next(chain, 0, new_append_id(), EVENT, digest) for _ in range(CALLS)]
+        nonlocal end
+        told = (end.next_seq, end.hash)
+        requests: list[Any] = [audit_chain.append_next(chain, *told, new_append_id(), EVENT, digest) for _ in range(CALLS)]
+        last: Any = None
         for name, sha in shas.items():
             calls = [server.command("EVALSHA", sha, len(each.keys), *each.keys, *each.args) for each in requests]
-            rounds.add(name, server.block(calls, 1).server_us)
+            block = server.block(calls, 1)
+            rounds.add(name, block.server_us)
+            last = block.replies[-1]
+        end = audit_chain.read_append_next(last).end
 
     benchmark.pedantic(one_round, rounds=extent.rounds, warmup_rounds=1)
     us = f"{rounds.median('append'):.0f} µs; null is {rounds.median('null'):.2f} µs"

@@ -9,10 +9,9 @@ from attrs import asdict
 
 import reporting
 from measuring import FULL, QUICK, Extent, Server, open_loopback
-from redstep_check.engines import DEFAULT, NAMES, EngineUnavailable
+from redstep_check.engines import DEFAULT, SERVERS, EngineUnavailable
 from reporting import Row
 
-ENGINES = [name for name in NAMES if name != "fakeredis"]  # an imitation has no server time
 ROWS = pytest.StashKey[list[Row]]()
 VERSION = pytest.StashKey[str]()
 
@@ -20,7 +19,7 @@ VERSION = pytest.StashKey[str]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take the options of `make bench`."""
     group = parser.getgroup("redstep benchmarks")
-    group.addoption("--engine", choices=ENGINES, default=DEFAULT, help="where to measure (default: %(default)s)")
+    group.addoption("--engine", choices=SERVERS, default=DEFAULT, help="where to measure (default: %(default)s)")
     group.addoption("--quick", action="store_true", help="few rounds, no peers: whether it works, not what it costs")
     group.addoption("--markdown", type=Path, metavar="FILE", help="write the table there, too")
 

@@ -11,7 +11,6 @@ The yardsticks are scripts that do nothing: `null` answers one integer, `null6` 
 what they are held against. The floors do no more than what cannot be left out.
 """
 
-import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from contextlib import contextmanager
 import redis
 from attrs import frozen
 
-from redstep_check.engines import Engine, open_engine
+from redstep_check.engines import Engine, open_listening
 
 DAY_MS = 86_400_000
 IN_FLIGHT = 100
@@ -142,10 +141,8 @@ class Server:
 @contextmanager
 def open_loopback(name: str) -> Iterator[tuple[Engine, str]]:
     """Have a private engine that listens on the loopback interface; gives its URL too. Raises EngineUnavailable."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    with open_engine(name, config={"port": str(port), "bind": "127.0.0.1"}) as engine:
-        yield engine, f"redis://127.0.0.1:{port}/0"
+    with open_listening(name) as (engine, (host, port)):
+        yield engine, f"redis://{host}:{port}/0"
 
 
 class Rounds:

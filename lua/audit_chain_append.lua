@@ -7,7 +7,7 @@
          2 genesis      hash that the first record of the chain links to, 64 hex digits
          3 seq          integer >= 0, of the first record given
          4 previous     hash that it links to, 64 hex digits
-         5 hash         of the last record given, 64 hex digits: the caller's word, for Redis has no SHA-256 to hold it against
+         5 hash         of the last record given, 64 hex digits; what it covers is the caller's word, for Redis has no SHA-256
          6 base_seq     integer >= 0, as the caller remembers it: a hint, which saves time when it is right
          7 count        integer, 1 to 500
          * record       opening, seq in 8 bytes, previous hash in 32, append id in 16, hash in 32, event; big-endian. All events
@@ -32,16 +32,28 @@ local _, b, c, d, e, f, g, h = byte(record, at + 1, at + 8)
 if #record < at + 89 or #record > at + 88 + EVENTS_MOST then return redis.error_reply('EARG record') end
 local first = (((((b * 256 + c) * 256 + d) * 256 + e) * 256 + f) * 256 + g) * 256 + h
 
+-- Each append pays for this: eight numbers are spelled in a third of the time that 32 take.
+local function hex(hash)
+  local a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, y1, y2, y3, z1, z2, z3 = byte(hash, 1, 32)
+  return string.format(
+    '%08x%08x%08x%08x%08x%08x%08x%08x',
+    ((a * 256 + b) * 256 + c) * 256 + d, ((e * 256 + f) * 256 + g) * 256 + h,
+    ((i * 256 + j) * 256 + k) * 256 + l, ((m * 256 + n) * 256 + o) * 256 + p,
+    ((q * 256 + r) * 256 + s) * 256 + t, ((u * 256 + v) * 256 + w) * 256 + x,
+    ((y * 256 + z) * 256 + y1) * 256 + y2, ((y3 * 256 + z1) * 256 + z2) * 256 + z3
+  )
+end
+
 local records, head_key = KEYS[1], KEYS[2]
 local head, length, last = pcall('GET', head_key), pcall('LLEN', records), pcall('LINDEX', records, -1)
 
 -- What extends the chain as its caller remembers it: these comparisons prove all that is proved below, for less.
-local extends = last and #last > at and #hash == 64
-  and head == seq .. ' ' .. base_hint .. ' ' .. previous and length == first - base_hint
+local extends = last and #last > at and head == seq .. ' ' .. base_hint .. ' ' .. previous and length == first - base_hint
   and sub(last, 1, at + 7) == sub(record, 1, at + 7) and byte(last, at + 8) + 1 == h
   and sub(last, at + 57, at + 88) == sub(record, at + 9, at + 40)
+local link = sub(record, at + 57, at + 88)
 if extends and count > 1 then
-  local start, link, events = sub(record, 1, at), sub(record, at + 57, at + 88), #record - at - 88
+  local start, events = sub(record, 1, at), #record - at - 88
   for i = 2, count do
     local one = ARGV[1 * i + 7]
     _, b, c, d, e, f, g, h = byte(one, at + 1, at + 8)
@@ -51,6 +63,7 @@ if extends and count > 1 then
   end
   extends = extends and events <= EVENTS_MOST
 end
+extends = extends and hash == hex(link)
 local base_seq = base_hint
 
 if not extends then
@@ -78,7 +91,6 @@ if not extends then
     return number < 2^52 and number or nil
   end
 
-  local function hex(text) return (string.gsub(text, '.', function(one) return string.format('%02x', byte(one)) end)) end
   local function is_hash(text) return #text == 64 and not string.find(text, '[^0-9a-f]') end
   -- By the length that a record states itself: what is stored in between may be another chain's, or cut short.
   local function part(one, first, last)

@@ -6,19 +6,21 @@
          3 ids          hash, append id to seq, of the records that this script appended and that are not sealed
   ARGV   1 opening      what each record of the chain begins with: a byte 1, the length of the chain id in two, the chain id
          2 genesis      hash that the first record of the chain links to, 64 hex digits
-         3 since        integer >= 0, the next seq that the caller knew when it began to append
-         4 append_id    16 bytes
-         5 digest       SHA-256 of the event, 32 bytes
-         6 event        1 byte to 1 MiB
+         3 since        integer >= 0, the next seq of an end that the caller was told before it began to append
+         4 previous     hash of the record before since, as it was told, 64 hex digits; of an empty chain 0 and the genesis
+         5 append_id    16 bytes
+         6 digest       SHA-256 of the event, 32 bytes
+         7 event        1 byte to 1 MiB
   reply  {answer, seq, next_seq, base_seq, hash}  answer is 1 appended, 2 already appended, both with seq and hash of the record;
                         3 sealed (the base is beyond since, so that it cannot be told whether the event was appended) and
-                        5 regress (the chain is shorter than since: it lost records), with seq 0 and the hash of the last
+                        5 regress (the chain does not have that end: it lost records, or was made anew), with seq 0 and the
+                        hash of the last
   error  EARG <name>    an argument is missing or out of range
          ECORRUPT <key> head, list, ids and last record disagree, or are of another form
-  writes RPUSH, HSET, then SET of the head, unless the append id is known or the chain was sealed
-  cost   O(1); a repetition O(n) at worst, n = records appended since
+  writes RPUSH, HSET, then SET of the head, unless the append id is known, or the chain was sealed or regressed
+  cost   O(1); O(n) at worst for a repetition, and to find what was at since, n = records appended since then
 ]]
-local byte, char, sub, format = string.byte, string.char, string.sub, string.format
+local byte, char, sub, format, rep = string.byte, string.char, string.sub, string.format, string.rep
 
 local function refuse(name) return redis.error_reply('EARG ' .. name) end
 local function corrupt(key) return redis.error_reply('ECORRUPT ' .. key) end
@@ -37,7 +39,7 @@ local function integer(text, least)
 end
 
 local function is_hash(text) return #text == 64 and not string.find(text, '[^0-9a-f]') end
-local function hex(text) return (string.gsub(text, '.', function(one) return format('%02x', byte(one)) end)) end
+local function hex(hash) return format(rep('%02x', 32), byte(hash, 1, 32)) end
 
 local function bytes_of(number, size)
   local text = ''
@@ -45,12 +47,14 @@ local function bytes_of(number, size)
   return text
 end
 
-local opening, genesis, since, append_id, digest, event = ARGV[1], ARGV[2], integer(ARGV[3], 0), ARGV[4], ARGV[5], ARGV[6]
-if #ARGV ~= 6 then return refuse('event') end
+local opening, genesis, since, previous = ARGV[1], ARGV[2], integer(ARGV[3], 0), ARGV[4]
+local append_id, digest, event = ARGV[5], ARGV[6], ARGV[7]
+if #ARGV ~= 7 then return refuse('event') end
 local at = #opening
 if at < 4 or byte(opening, 1) ~= 1 or byte(opening, 2) * 256 + byte(opening, 3) ~= at - 3 then return refuse('opening') end
 if not is_hash(genesis) then return refuse('genesis') end
 if not since then return refuse('since') end
+if not is_hash(previous) then return refuse('previous') end
 if #append_id ~= 16 then return refuse('append_id') end
 if #digest ~= 32 then return refuse('digest') end
 if #event < 1 or #event > 1048576 then return refuse('event') end
@@ -63,6 +67,13 @@ local function seq_of(record)
 end
 
 local function hash_of(record) return sub(record, at + 57, at + 88) end
+
+-- By the length that a record states itself: what is stored in between may be another chain's, or cut short.
+local function previous_of(record)
+  local version, high, low = byte(record, 1, 3)
+  local from = low and 3 + high * 256 + low or #record
+  return version == 1 and #record > from + 88 and hex(sub(record, from + 9, from + 40)) or ''
+end
 
 local head, length = redis.pcall('GET', KEYS[2]), redis.pcall('LLEN', KEYS[1])
 local its_seq = redis.pcall('HGET', KEYS[3], append_id)
@@ -83,11 +94,13 @@ if its_seq then
   its_seq = integer(its_seq, base_seq)
   if not its_seq or its_seq >= next_seq then return corrupt(KEYS[3]) end
   local known = redis.call('LINDEX', KEYS[1], format('%.0f', its_seq - next_seq))
-  if sub(known, at + 41, at + 56) ~= append_id then return corrupt(KEYS[3]) end
+  if #known < at + 89 or sub(known, at + 41, at + 56) ~= append_id then return corrupt(KEYS[3]) end
   return {2, its_seq, next_seq, base_seq, hex(hash_of(known))}
 end
 if base_seq > since then return {3, 0, next_seq, base_seq, hash} end
-if since > next_seq then return {5, 0, next_seq, base_seq, hash} end
+local had = hash -- at since, which is where the chain ends if nobody came between
+if since < next_seq then had = previous_of(redis.call('LINDEX', KEYS[1], format('%.0f', since - next_seq))) end
+if since > next_seq or had ~= previous then return {5, 0, next_seq, base_seq, hash} end
 
 -- SHA-256 (FIPS 180-4), of a few hundred bytes.
 local band, bnot, bxor, ror, rshift, tobit = bit.band, bit.bnot, bit.bxor, bit.ror, bit.rshift, bit.tobit
@@ -105,7 +118,7 @@ local ROUNDS = {
 local function sha256(text)
   local s1, s2, s3, s4 = 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a
   local s5, s6, s7, s8 = 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19
-  local padded = text .. '\128' .. string.rep('\0', (55 - #text) % 64) .. bytes_of(8 * #text, 8)
+  local padded = text .. '\128' .. rep('\0', (55 - #text) % 64) .. bytes_of(8 * #text, 8)
   local w = {}
   for block = 1, #padded, 64 do
     for i = 1, 16 do
@@ -131,8 +144,8 @@ local function sha256(text)
   return sum
 end
 
-local previous = last and hash_of(last) or string.gsub(genesis, '%x%x', function(two) return char(tonumber(two, 16)) end)
-local header = opening .. bytes_of(next_seq, 8) .. previous .. append_id
+local link = last and hash_of(last) or string.gsub(genesis, '%x%x', function(two) return char(tonumber(two, 16)) end)
+local header = opening .. bytes_of(next_seq, 8) .. link .. append_id
 local its_hash = sha256('redstep.audit-chain\0\1' .. header .. digest)
 local its_hex = hex(its_hash)
 redis.call('RPUSH', KEYS[1], header .. its_hash .. event)

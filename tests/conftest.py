@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from redstep_check.engines import DEFAULT, NAMES, Engine, EngineUnavailable, open_engine
+from redstep_check.engines import DEFAULT, NAMES, SERVERS, Engine, EngineUnavailable, open_engine
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background would ignore Ctrl-C, as would its children
 settings.register_profile("redstep", deadline=None)  # the first call of a test may have to start a server
 settings.load_profile("redstep")
 
-WITHOUT_ACL = {"fakeredis"}
 Opened = Callable[[str], Engine]
 
 
@@ -66,7 +65,7 @@ def each_engine(request: pytest.FixtureRequest, shared_engines: Opened) -> Engin
     return shared_engines(request.param)
 
 
-@pytest.fixture(params=[name for name in NAMES if name not in WITHOUT_ACL])
+@pytest.fixture(params=SERVERS)
 def acl_engine(request: pytest.FixtureRequest, shared_engines: Opened) -> Engine:
     """Each engine in turn that knows users, emptied."""
     return shared_engines(request.param)

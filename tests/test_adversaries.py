@@ -20,10 +20,11 @@ from redis.exceptions import NoScriptError, OutOfMemoryError
 
 from redstep import AsyncRateLimiter, Decision, Limit, RateLimiter, Unavailable, Usage
 from redstep.rate_limiter import PACKED, PACKED_ACQUIRE, REPRESENTATIONS, ZSET
-from redstep_check.engines import NAMES, Engine
+from redstep_check.engines import NAMES, SERVERS, Engine
 from redstep_check.faults import FaultProxy
 from redstep_check.naive.rate_limiter import SCRIPT as NAIVE
 from redstep_spec.delivery import Fate
+from support.windows import most_in_a_window
 
 KINDS = ("sync", "asyncio")
 TRUE_MS = 1_000_000
@@ -89,7 +90,7 @@ def engine(request: pytest.FixtureRequest, engine_named: Callable[[str], Engine]
     return engine_named(request.param)
 
 
-@pytest.fixture(params=NAMES[:-1])
+@pytest.fixture(params=SERVERS)
 def server(request: pytest.FixtureRequest, engine_named: Callable[[str], Engine]) -> Engine:
     """Each engine that is a server: fakeredis has this process's clock, no memory limit and no connections to break."""
     return engine_named(request.param)
@@ -123,11 +124,6 @@ def make(kind: str, representation: str) -> Iterator[Make]:
     yield one
     for caller in made:
         caller.close()
-
-
-def most_in_a_window(true_ms: list[int], window_ms: int) -> int:
-    """The most admissions that any window (t - W, t] of true time holds."""
-    return max(sum(at - window_ms < each <= at for each in true_ms) for at in true_ms)
 
 
 def naive(client: redis.Redis, now_ms: int, limit: Limit) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import pickle
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from redstep import (
     start_region,
 )
 from redstep.arguments import INTEGER_MAX, NAME_BYTES_MAX, checked_integer, checked_name
+from redstep.rate_limiter import Policy
 from redstep_check.engines import Engine
 from redstep_spec import arguments as specified
 
@@ -342,6 +344,35 @@ def test_a_name_is_what_the_specification_calls_one(value: object) -> None:
     except Misuse:
         accepted = False
     assert accepted == specified.is_name(value)
+
+
+class Plan(str, Enum):  # noqa: UP042  such as are there, which print as Plan.FREE
+    """Names of a service's own."""
+
+    FREE = "free"
+
+
+class Tricky(str):
+    """Prints as something that is no name."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "a}{b"
+
+
+@pytest.mark.parametrize("name", [Plan.FREE, Tricky("free")])
+def test_a_name_is_the_text_that_was_checked(name: str) -> None:
+    """Not what its type prints, which may be another name's, or no name (CM-7)."""
+    accepted = checked_name("name", name)
+    assert (type(accepted), accepted) == (str, "free")
+    assert f"{name}" != "free"
+    keys = Policy(limits=Limit(5, 1_000)).keys
+    assert keys(name) == keys("free")
+    assert Policy(limits=Limit(5, 1_000), prefix=name).keys("user") == Policy(limits=Limit(5, 1_000), prefix="free").keys(
+        "user"
+    )
+    assert type(Region(name, 0).name) is str
 
 
 @given(

@@ -86,7 +86,12 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         "continues = chain.previous_at(first.seq, call.name) == first.previous",
         "continues = True",
     ),
-    "regress not told in server order": ("AC-11", STORE, "if call.since > end.seq:", "if False:"),
+    "regress not told in server order": (
+        "AC-11",
+        STORE,
+        "if chain.previous_at(call.since, call.name) != call.previous:",
+        "if call.since > end.seq:",
+    ),
     "base forgotten by an append": (
         "AC-12",
         STORE,

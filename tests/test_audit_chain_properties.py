@@ -46,6 +46,7 @@ from redstep_spec.worlds import audit_chain as small
 LOST, NOT_SENT, FLUSHED, DELIVERED = Fate.REPLY_LOST, Fate.NOT_SENT, Fate.FLUSHED, Fate.DELIVERED
 BATCH, SERVER = Mode.BATCH, Mode.SERVER_ORDER
 GENESIS = End(0, genesis_hash(b"a"))
+LINKED_BY_THE_STORE = AppendNext(name="a", append_id=(1).to_bytes(16), event=b"1", since=0, previous=GENESIS.hash)
 numbers = count(1)
 
 
@@ -173,8 +174,11 @@ WRONG: list[tuple[str, Transition, Transition]] = [
     ),
     (
         "the_same_append_again_changes_nothing",
-        taken(AppendNext(name="a", append_id=(1).to_bytes(16), event=b"1", since=0)),
-        evolve(taken(AppendNext(name="a", append_id=(1).to_bytes(16), event=b"1", since=0)), after=chain_of(2)),
+        taken(LINKED_BY_THE_STORE),
+        evolve(
+            taken(LINKED_BY_THE_STORE),
+            after=chain_of(2),
+        ),
     ),
     ("at_most_once", STALE, evolve(STALE, after=chain_of(8, 1, 1))),
     ("the_outcome_is_true", STALE, evolve(STALE, after=chain_of(8))),
@@ -302,6 +306,9 @@ THREE = (w(), w(), w())
 STALE_X = (w("x"), w("y"), w("y"), w("y"))
 """Afterwards x knows an end of long ago."""
 
+STALE_LINKED = (next_("x"), next_("y"), next_("y"), next_("y"))
+"""The same, where the store links."""
+
 STORIES: dict[str, tuple[Story, Story]] = {
     # a writer
     "a_chain_begins": ([w()], [w("x", NOT_SENT)]),
@@ -345,16 +352,23 @@ STORIES: dict[str, tuple[Story, Story]] = {
         [next_(), next_(), edit(How.CUT_WITH_HEAD, 1), next_()],
         [w(), w(), edit(How.CUT_WITH_HEAD, 1), w()],
     ),
+    "the_chain_is_another_one": (
+        [next_(), next_(), edit(How.FORKED, 1), next_()],
+        [next_(), next_(), edit(How.CUT_WITH_HEAD, 1), next_()],
+    ),
     "an_append_to_a_corrupt_chain": ([w(), edit(How.HEADLESS), w()], [w(), edit(How.HEADLESS), w("x", LOST)]),
     "ambiguous_and_corrupt": ([w(), edit(How.HEADLESS), w("x", LOST)], [w(), edit(How.HEADLESS), w()]),
     # modes
     "a_batch_is_appended": ([two()], [w(mode=BATCH)]),
     "a_batch_is_linked_anew": ([two(), two(rivals=(1,))], [two(), two()]),
     "a_lost_batch_and_then_already": ([two(), two("x", LOST)], [two("x", LOST)]),
-    "linked_by_the_store": ([next_()], [next_("x", LOST)]),
-    "linked_by_the_store_and_then_already": ([next_("x", LOST)], [next_()]),
-    "sealed_since_the_append_began": ([*THREE, seal(2), next_()], [*THREE, seal(2), next_("x", LOST)]),
-    "unknown_for_it_may_be_sealed": ([*THREE, seal(2), next_("x", LOST)], [*STALE_X, seal(3), w("x", LOST)]),
+    "linked_by_the_store": ([next_()], [next_("x", DELIVERED, LOST)]),
+    "linked_by_the_store_and_then_already": ([next_("x", DELIVERED, LOST)], [next_("x", LOST)]),
+    "sealed_since_the_append_began": ([*STALE_LINKED, seal(3), next_()], [*THREE, seal(2), next_()]),
+    "unknown_for_it_may_be_sealed": (
+        [*STALE_LINKED, seal(3), next_("x", LOST)],
+        [*STALE_X, seal(3), w("x", LOST)],
+    ),
     # the store's own steps
     "bare_records_are_appended": ([link()], [w()]),
     "the_right_seq_with_a_wrong_hash": ([w(), link(rightly=False)], [w(), link(1, rightly=False)]),

@@ -77,9 +77,9 @@ def append(end: End, *numbers: int) -> Append:
     return Append(name="a", records=linked(end, "a", pairs(*numbers)))
 
 
-def append_next(number: int, since: int = 0) -> AppendNext:
+def append_next(number: int, since: End = GENESIS) -> AppendNext:
     """An append that the store links."""
-    return AppendNext(name="a", append_id=number.to_bytes(16), event=b"1", since=since)
+    return AppendNext(name="a", append_id=number.to_bytes(16), event=b"1", since=since.seq, previous=since.hash)
 
 
 def ids_of(chain: Chain) -> list[int]:
@@ -269,7 +269,7 @@ def test_the_store_links_as_a_writer_would() -> None:
 def test_an_append_id_that_is_there_is_already_there() -> None:
     """AC-4: with whatever event and since."""
     chain = after(1, 2, 3)
-    for call in (append_next(2), append_next(2, since=99), evolve(append_next(2), event=b"2")):
+    for call in (append_next(2), append_next(2, End(99, bytes(32))), evolve(append_next(2), event=b"2")):
         unchanged, reply = step(chain, call)
         assert isinstance(reply, Already)
         assert (unchanged, reply.seq, reply.next_seq) == (chain, 1, 3)
@@ -278,17 +278,26 @@ def test_an_append_id_that_is_there_is_already_there() -> None:
 def test_since_tells_whether_an_append_can_be_sealed() -> None:
     """AC-4: at the base or later it cannot; before, nobody can tell."""
     chain = after(1, 2, 3, base_seq=2)
-    assert isinstance(step(chain, append_next(1, since=1))[1], Sealed)
-    assert isinstance(step(chain, append_next(9, since=1))[1], Sealed)
-    assert isinstance(step(chain, append_next(9, since=2))[1], Appended)
-    assert isinstance(step(chain, append_next(3, since=0))[1], Already)
+    assert isinstance(step(chain, append_next(1, end_of(1)))[1], Sealed)
+    assert isinstance(step(chain, append_next(9, end_of(1)))[1], Sealed)
+    assert isinstance(step(chain, append_next(9, end_of(1, 2)))[1], Appended)
+    assert isinstance(step(chain, append_next(3))[1], Already)
 
 
-def test_a_since_that_never_was_is_a_chain_that_lost_something() -> None:
-    """AC-11: nothing is written."""
+def test_an_end_that_never_was_is_a_chain_that_lost_something() -> None:
+    """AC-11: shorter than it was, or another one, and nothing is written."""
     chain = after(1, 2)
-    assert isinstance(step(chain, append_next(9, since=2))[1], Appended)
-    assert step(chain, append_next(9, since=3)) == (chain, mismatch(chain, continues=False))
+    for end in (GENESIS, end_of(1), end_of(1, 2)):
+        assert isinstance(step(chain, append_next(9, end))[1], Appended)
+    for end in (end_of(1, 2, 3), end_of(1, 3), end_of(3), End(0, bytes(32))):
+        assert step(chain, append_next(9, end)) == (chain, mismatch(chain, continues=False))
+
+
+def test_an_end_at_the_base_is_known_by_what_the_oldest_record_links_to() -> None:
+    """AC-11, AC-12: though the record before it was sealed."""
+    chain = after(1, 2, 3, base_seq=2)
+    assert isinstance(step(chain, append_next(9, end_of(1, 2)))[1], Appended)
+    assert step(chain, append_next(9, end_of(1, 3))) == (chain, mismatch(chain, continues=False))
 
 
 # ---------------------------------------------------------------------------------------------- AC-9, AC-12: read, seal
@@ -431,7 +440,8 @@ BIG = b'"' + b"x" * (EVENT_BYTES_MAX - 2) + b'"'
         (evolve(append_next(1), append_id=b"short"), "append_id"),
         (evolve(append_next(1), event=b""), "event"),
         (evolve(append_next(1), event=BIG + b" "), "event"),
-        *((append_next(1, since=number), "since") for number in (-1, MAX_INTEGER + 1)),
+        *((append_next(1, End(number, bytes(32))), "since") for number in (-1, MAX_INTEGER + 1)),
+        *((append_next(1, End(0, its_hash)), "previous") for its_hash in (b"", bytes(31), bytes(33))),
         *((Read(name="a", from_seq=number, count=1), "from_seq") for number in (-1, MAX_INTEGER + 1)),
         *((Read(name="a", from_seq=0, count=number), "count") for number in (0, RECORDS_MAX + 1)),
         *((Seal(name="a", upto_seq=number), "upto_seq") for number in (-1, MAX_INTEGER + 1)),
@@ -710,18 +720,22 @@ def test_a_batch_is_linked_anew_as_a_whole() -> None:
 
 
 def test_a_writer_in_server_order_has_no_conflicts() -> None:
-    """AC-7: whoever comes first; and it needs to read nothing."""
+    """AC-7: whoever comes first; once it was told an end, it needs to read nothing."""
     stage = Stage()
-    assert told(stage.write("x", mode=Mode.SERVER_ORDER, rivals=(True, True))) == ("appended", (1,))
+    assert told(stage.write("x", mode=Mode.SERVER_ORDER, rivals=(True,))) == ("appended", (1,))
+    assert stage.attempts() == ["Read/Page", "Appe/Appended"]
     assert told(stage.write("x", (LOST,), mode=Mode.SERVER_ORDER, rivals=(False, True))) == ("appended", (2,))
     assert stage.attempts() == ["Appe/Appended", "Appe/Already"]
 
 
-def test_a_writer_in_server_order_that_knows_nothing_of_a_sealed_chain() -> None:
-    """AC-4: told of the base it sends again, unless its first attempt is ambiguous."""
+def test_a_writer_in_server_order_whose_end_is_sealed() -> None:
+    """AC-4: told of the base it sends again, unless its first attempt is ambiguous; one that knew nothing reads first."""
     for fates, outcome in (((), ("appended", (3,))), ((LOST,), ("unknown", "sealed"))):
-        stage = Stage(after(1, 2, 3, base_seq=1))
-        assert told(stage.write("y", fates, mode=Mode.SERVER_ORDER)) == outcome
+        stage = Stage(after(1, 2, 3, base_seq=2), {"x": end_of(1)})
+        assert told(stage.write("x", fates, mode=Mode.SERVER_ORDER)) == outcome
+    for fates in ((), (DELIVERED, LOST), (LOST, LOST)):
+        stage = Stage(after(1, 2, 3, base_seq=2))
+        assert told(stage.write("y", fates, mode=Mode.SERVER_ORDER)) == ("appended", (3,))
 
 
 @pytest.mark.parametrize(

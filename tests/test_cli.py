@@ -8,7 +8,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +19,7 @@ from redstep_check import runs, timelines
 from redstep_check.engines import NAMES, Engine, open_engine
 from redstep_check.linearizability import Completion, Event, Invocation, Model, Replied, check
 from redstep_check.registry import GUARDS
+from support.waiting import eventually, is_gone
 
 REDSTEP = Path(sys.executable).with_name("redstep")
 GOLDEN = Path(__file__).with_name("golden")
@@ -132,25 +132,6 @@ def started(here: Path, *arguments: str) -> subprocess.Popen[str]:
     assert eventually(lambda: (here / "stopped").exists() or command.poll() is not None)
     assert command.poll() is None, command.communicate()
     return command
-
-
-def eventually(fact: Callable[[], bool], within_s: float = 30) -> bool:
-    """Does the fact come true before the deadline?"""
-    deadline = time.monotonic() + within_s
-    while not fact():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
-
-
-def is_gone(pid: int) -> bool:
-    """Is there no such process?"""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def url_of(engine: Engine) -> str:

@@ -3,21 +3,30 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 import redis
 
-from redstep_check.engines import DEFAULT, NAMES, Engine, EngineUnavailable, open_engine, survey
-
-SERVERS = tuple(name for name in NAMES if name != "fakeredis")
+from redstep_check.engines import (
+    DEFAULT,
+    NAMES,
+    SERVERS,
+    Engine,
+    EngineUnavailable,
+    listening,
+    open_engine,
+    open_listening,
+    survey,
+)
+from support.waiting import eventually, is_gone
 
 
 @pytest.fixture(params=NAMES)
@@ -40,25 +49,6 @@ def opened(stack: ExitStack, name: str) -> Engine:
         return stack.enter_context(open_engine(name))
     except EngineUnavailable as reason:
         pytest.skip(str(reason))
-
-
-def eventually(fact: Callable[[], bool], within_s: float = 10) -> bool:
-    """Does the fact come true before the deadline?"""
-    deadline = time.monotonic() + within_s
-    while not fact():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
-
-
-def is_gone(pid: int) -> bool:
-    """Is there no such process, not even one that has ended and waits to be reaped?"""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def directory_of(engine: Engine) -> Path:
@@ -305,6 +295,27 @@ def test_only_a_server_of_ours_takes_settings(ours: Engine) -> None:
     for name in ("fakeredis", f"unix://{ours.address}"):
         with pytest.raises(EngineUnavailable, match="settings"), ExitStack() as stack:
             stack.enter_context(open_engine(name, config={"maxmemory": "3mb"}))
+
+
+def test_a_port_that_somebody_took_is_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often: a server that is there never counts as missing, which would skip what needs it."""
+    with socket.create_server((listening.LOOPBACK, 0)) as taken:
+        port: int = taken.getsockname()[1]
+        draws = iter([[port, port + 1], *(listening.free_ports(2) for _ in range(listening.DRAWS_MAX))])
+        monkeypatch.setattr(listening, "free_ports", lambda _: next(draws))
+        with open_listening(DEFAULT, "port", "cluster-port") as (engine, (host, drawn)):
+            assert drawn != port
+            with redis.Redis(host, drawn) as client:
+                assert client.info("server")["process_id"] == engine.pid
+        monkeypatch.setattr(listening, "free_ports", lambda _: [port])
+        with pytest.raises(RuntimeError), open_listening(DEFAULT):
+            pass
+
+
+def test_ports_that_are_drawn_together_differ() -> None:
+    """And somebody may listen on them."""
+    ports = listening.free_ports(20)
+    assert len(set(ports)) == 20
 
 
 # --- missing engines ------------------------------------------------------------------------------------------------

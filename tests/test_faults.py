@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from hashlib import sha1
@@ -20,6 +19,8 @@ from redis.retry import Retry
 from redstep_check.engines import DEFAULT, Engine, EngineUnavailable, open_engine
 from redstep_check.faults import FaultProxy, notice_endings
 from redstep_spec.delivery import Fate
+from support.servers import listening
+from support.waiting import eventually
 
 DELIVERED, NOT_SENT, REPLY_LOST, FLUSHED = Fate.DELIVERED, Fate.NOT_SENT, Fate.REPLY_LOST, Fate.FLUSHED
 
@@ -116,16 +117,6 @@ def charged(engine: Engine) -> int:
     """How often the engine was charged, asked past the proxy."""
     with engine.client() as client:
         return int(cast("bytes | None", client.get("charged")) or 0)
-
-
-def eventually(fact: Callable[[], bool], within_s: float = 10) -> bool:
-    """Does the fact come true before the deadline?"""
-    deadline = time.monotonic() + within_s
-    while not fact():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def refuses(call: Callable[[], object]) -> bool:
@@ -347,21 +338,11 @@ def test_a_command_may_come_in_pieces(engine: Engine, proxy: FaultProxy, chunk: 
 
 def test_an_upstream_may_be_a_host_and_a_port() -> None:
     """The proxy stands before a server on the network as well."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    try:
-        with (
-            open_engine(DEFAULT, config={"port": str(port), "bind": "127.0.0.1"}) as engine,
-            FaultProxy(("127.0.0.1", port)) as proxy,
-            proxy.client() as client,
-        ):
-            proxy.arm([FLUSHED])
-            with pytest.raises(NoScriptError):
-                client.evalsha(SHA, 1, "charged")
-            assert client.eval(CHARGE, 1, "charged") == charged(engine) == 1
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
+    with listening(DEFAULT) as (engine, address), FaultProxy(address) as proxy, proxy.client() as client:
+        proxy.arm([FLUSHED])
+        with pytest.raises(NoScriptError):
+            client.evalsha(SHA, 1, "charged")
+        assert client.eval(CHARGE, 1, "charged") == charged(engine) == 1
 
 
 def test_a_client_of_a_dead_engine_is_disconnected(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from redis.exceptions import OutOfMemoryError
 from redstep import rate_limiter
 from redstep.rate_limiter import PACKED, REPRESENTATIONS, ZSET
 from redstep.scripts import Script
-from redstep_check.engines import NAMES, Engine
+from redstep_check.engines import NAMES, SERVERS, Engine
 from redstep_check.targets.planted import Fault, edited
 from redstep_check.targets.stored_logs import HEADER
 
@@ -211,7 +211,7 @@ def admissions_when_full(client: redis.Redis, kept: Kept) -> int:
     return made
 
 
-@pytest.mark.parametrize("engine_name", [name for name in NAMES if name != "fakeredis"])
+@pytest.mark.parametrize("engine_name", SERVERS)
 def test_a_full_engine_admits_nothing_and_does_not_grow(
     engine_named: Callable[[str], Engine], kept: Kept, engine_name: str
 ) -> None:

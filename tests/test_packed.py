@@ -15,7 +15,7 @@ from attrs import evolve
 
 from redstep import AsyncRateLimiter, Limit, Misuse, RateLimiter
 from redstep.rate_limiter import PACKED_ACQUIRE, PACKED_PEEK
-from redstep_check.engines import NAMES, Engine, EngineUnavailable, open_engine
+from redstep_check.engines import SERVERS, Engine, EngineUnavailable, open_engine
 from redstep_check.targets.planted import Fault, edited
 from redstep_check.targets.planted.rate_limiter import FAULTS as PLANTED
 from redstep_check.targets.stored_logs import HEADER, RECORD, read_packed
@@ -26,7 +26,7 @@ READS_MOST = 32
 """GETRANGE that a call may make in a log of thousands: one of the header, two for each doubling."""
 
 
-@pytest.fixture(params=[name for name in NAMES if name != "fakeredis"])
+@pytest.fixture(params=SERVERS)
 def client(request: pytest.FixtureRequest, engine_named: Callable[[str], Engine]) -> Iterator[redis.Redis]:
     """A client of each engine whose Lua has `struct`; fakeredis lacks it."""
     with engine_named(request.param).client() as connected:

@@ -18,10 +18,10 @@ import redstep  # noqa: F401  before a test puts another client in redis-py's pl
 from redstep_check.engines import Engine
 
 ROOT = Path(__file__).parents[1]
-READMES = ("README.md", "impl/README.md", "lua/README.md", "spec/README.md", "tests/README.md")
+READMES = ("README.md", "impl/README.md", "lua/README.md", "spec/README.md", "tests/README.md", "benchmarks/README.md")
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
-FIGURES = re.compile(r" +\d+ +\d+ +(?P<reached>\d+ of \d+) +\d+\.\d(?= (?:holds|broken))")
-"""Examples, steps and seconds: what Hypothesis draws from a seed depends on the constants in all the code around it."""
+SECONDS = re.compile(r" +\d+\.\d(?= (?:holds|broken))")
+"""All that differs from run to run: the rest of a line is a function of the seed."""
 
 
 @frozen
@@ -70,7 +70,7 @@ def ran(block: Block, names: dict[str, object]) -> None:
 
 
 def told(command: str, directory: Path) -> str:
-    """Run a command in a directory; what it says, its figures and the blanks at the ends of lines aside."""
+    """Run a command in a directory; what it says, its seconds and the blanks at the ends of lines aside."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(  # noqa: S602  it is our own text
         command, shell=True, cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=120
@@ -81,7 +81,7 @@ def told(command: str, directory: Path) -> str:
 
 def timeless(text: str) -> str:
     """A text without what differs from run to run."""
-    lines = [FIGURES.sub(r" F", line).rstrip() for line in text.splitlines()]
+    lines = [SECONDS.sub(" S", line).rstrip() for line in text.splitlines()]
     return "\n".join(re.sub(r" +", " ", line) if line.startswith(("guard", "rate-limiter ")) else line for line in lines)
 
 
@@ -158,6 +158,14 @@ def test_the_examples_of_the_implementation_work(engine: Engine) -> None:
     for block in blocks("impl/README.md"):
         assert block.language == "python"
         ran(block, names)
+
+
+@pytest.mark.parametrize(("folder", "pattern"), [("tests", "test_*.py"), ("benchmarks", "bench_*.py")])
+def test_every_module_of_a_folder_is_told_of(folder: str, pattern: str) -> None:
+    """In the folder's README, with a link."""
+    names = [path.name for path in (ROOT / folder).glob(pattern)]
+    assert names
+    assert [name for name in names if f"]({name})" not in read(f"{folder}/README.md")] == []
 
 
 def test_a_script_runs_by_itself(engine_named: Callable[[str], Engine]) -> None:

@@ -16,6 +16,7 @@ from redstep_check.engines import Engine
 from redstep_check.registry import GUARDS
 from redstep_check.runs import Budget, Verdict, run
 from redstep_check.targets.regions import RegionsTarget
+from support.servers import impatient
 
 BENCH = GUARDS["rate-limiter-regions"].bench
 
@@ -72,7 +73,7 @@ class Sync:
     """A limiter of a region, with the global limit elsewhere."""
 
     def __init__(self, own: Engine, overall: Engine, **settings: Any) -> None:
-        self.clients = (own.client(), overall.client(socket_timeout=0.3))
+        self.clients = (own.client(), overall.client())
         self.limiter = RateLimiter(
             self.clients[0], Limit(2, 600_000), global_client=self.clients[1], **settings, on_store_failure="closed"
         )
@@ -93,7 +94,7 @@ class Async:
 
     def __init__(self, own: Engine, overall: Engine, **settings: Any) -> None:
         self.runner = asyncio.Runner()
-        self.clients = (own.async_client(), overall.async_client(socket_timeout=0.3))
+        self.clients = (own.async_client(), overall.async_client())
         self.limiter = AsyncRateLimiter(
             self.clients[0], Limit(2, 600_000), global_client=self.clients[1], **settings, on_store_failure="closed"
         )
@@ -134,7 +135,8 @@ def test_a_paused_and_then_killed_global_deployment_changes_no_local_decision(
     assert pid is not None
     assert [told(limiter.acquire()) for _ in range(3)] == [(True, False, False), (True, False, False), (True, True, False)]
     os.kill(pid, signal.SIGSTOP)
-    assert told(limiter.acquire()) == (False, False, True)
+    with impatient(limiter.clients[1].connection_pool):
+        assert told(limiter.acquire()) == (False, False, True)
     os.kill(pid, signal.SIGCONT)
     after = [told(limiter.acquire()) for _ in range(3)]
     assert after[-1] == (False, False, False), "both deny"

@@ -10,19 +10,23 @@ INTEGER_MAX = 2**51
 
 
 def checked_name(argument: str, value: object) -> str:
-    """Return a name: 1 to 512 bytes of UTF-8 without control characters and braces (a brace would end the hash tag)."""
+    """Return a name: 1 to 512 bytes of UTF-8 without control characters and braces (a brace would end the hash tag).
+
+    It is a plain str, whatever was given: a member of an enumeration, say, would be printed otherwise than it was checked.
+    """
     if not isinstance(value, str):
         raise Misuse(argument, f"must be a str, not {type(value).__name__}")
+    name = str.__str__(value)
     try:
-        size_bytes = len(value.encode())
+        size_bytes = len(name.encode())
     except UnicodeEncodeError:
         raise Misuse(argument, "holds a lone surrogate, which UTF-8 cannot encode") from None
     if not 1 <= size_bytes <= NAME_BYTES_MAX:
         raise Misuse(argument, f"must have 1 to {NAME_BYTES_MAX} bytes of UTF-8, has {size_bytes}")
-    for character in value:
+    for character in name:
         if character in "{}" or unicodedata.category(character) == "Cc":
             raise Misuse(argument, f"must not contain braces or control characters, contains {character!r}")
-    return value
+    return name
 
 
 def checked_integer(argument: str, value: object, least: int, most: int = INTEGER_MAX) -> int:

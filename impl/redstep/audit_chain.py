@@ -81,7 +81,7 @@ def as_mode(value: str) -> str:
 
 def as_prefix(value: str) -> str:
     """Take what all keys start with: nothing, or anything that a name may be."""
-    return value if value == "" else checked_name("prefix", value)
+    return "" if value == "" else checked_name("prefix", value)
 
 
 def _name(value: str) -> str:
@@ -192,9 +192,17 @@ class NextAnswer:
 
     kind: Kind
     seq: int
+    """Of the record; of no meaning when there is none, for the chain was sealed or regressed."""
     hash: str
-    """Seq and hash of the record; of no meaning when sealed."""
+    """Of the record; when there is none, of the last one."""
     next_seq: int
+    base_seq: int
+
+    @property
+    def end(self) -> Head:
+        """An end of the chain: after the record, for its hash is what was told; when there is none, as it is now."""
+        told_of_record = self.kind in (Kind.APPENDED, Kind.ALREADY)
+        return Head(self.seq + 1 if told_of_record else self.next_seq, self.base_seq, self.hash)
 
 
 class SealKind(IntEnum):
@@ -240,16 +248,21 @@ def read_append(reply: list[int | bytes]) -> Answer:
     return Answer(_kind(kind, tuple(Kind)), Head(next_seq, base_seq, _hash(its_hash)))
 
 
-def append_next(chain: Chain, since: int, append_id: bytes, event: bytes, digest: bytes) -> CallScript:
-    """Ask to append an event at the end, wherever that is. `since` is the next seq that was known when the append began."""
-    args = (binary(chain.opening), chain.genesis.hex(), since, binary(append_id), binary(digest), binary(event))
+def append_next(chain: Chain, since: int, previous: str, append_id: bytes, event: bytes, digest: bytes) -> CallScript:
+    """Ask to append an event at the end, wherever that is.
+
+    `since` and `previous` are an end that was told before the append began: its next seq, and the hash, 64 hex digits.
+    """
+    told = (since, previous, binary(append_id), binary(digest), binary(event))
+    args = (binary(chain.opening), chain.genesis.hex(), *told)
     return CallScript(script=APPEND_NEXT, keys=chain.keys, args=args, idempotent=True, lane=Lane.RESERVED)
 
 
 def read_append_next(reply: list[int | bytes]) -> NextAnswer:
     """Read the answer. Raises UnexpectedReply."""
-    kind, seq, next_seq, _base_seq, its_hash = words(reply, int, int, int, int, str)
-    return NextAnswer(_kind(kind, (Kind.APPENDED, Kind.ALREADY, Kind.SEALED, Kind.REGRESS)), seq, _hash(its_hash), next_seq)
+    number, seq, next_seq, base_seq, its_hash = words(reply, int, int, int, int, str)
+    kind = _kind(number, (Kind.APPENDED, Kind.ALREADY, Kind.SEALED, Kind.REGRESS))
+    return NextAnswer(kind, seq, _hash(its_hash), next_seq, base_seq)
 
 
 def read(chain: Chain, first: int, count: int = PAGE_RECORDS_MAX, page_bytes: int = PAGE_BYTES) -> CallScript:

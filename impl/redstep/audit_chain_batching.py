@@ -10,13 +10,15 @@ conflict with each other. Each append returns when its own outcome is known.
 
 A caller that is interrupted takes nothing with it. Its event stays where it is, and is appended with the others; if that fails
 it is logged and kept in the spool like any other. Under threads, whoever has to wait leads a batch when his turn comes; if a
-leader is interrupted, another goes on with the very same batch, for it can be sent again.
+leader is interrupted, another goes on with the very same batch, for it can be sent again. An event stays in the queue until its
+outcome is known, and each step may be done again, so that at no point an interruption loses any. A forked process begins with
+an empty queue: what gathers is its parent's.
 """
 
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field
@@ -24,6 +26,7 @@ from attrs import define, field
 from redstep.audit_chain import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
 from redstep.audit_chain_appending import Appended, Appending, Item, Outcome
 from redstep.audit_chain_errors import AppendFailed
+from redstep.forks import heed_forks
 
 
 class HasItem(Protocol):
@@ -46,13 +49,15 @@ class Batch(Generic[Waiting]):
     appending: Appending
 
 
-def freeze(queue: deque[Waiting]) -> Batch[Waiting]:
-    """Take as many as one call may hold, in the order in which they came; at least one."""
-    waiting = [queue.popleft()]
-    size = len(waiting[0].item.event)
-    while queue and len(waiting) < BATCH_RECORDS_MAX and size + len(queue[0].item.event) <= BATCH_BYTES_MAX:
-        waiting.append(queue.popleft())
-        size += len(waiting[-1].item.event)
+def freeze(queue: Iterable[Waiting]) -> Batch[Waiting]:
+    """Make a batch of as many as one call may hold, in the order in which they came; at least one. They stay where they are."""
+    waiting: list[Waiting] = []
+    size = 0
+    for each in queue:
+        size += len(each.item.event)
+        if waiting and (len(waiting) == BATCH_RECORDS_MAX or size > BATCH_BYTES_MAX):
+            break
+        waiting.append(each)
     return Batch(waiting, Appending(tuple(each.item for each in waiting)))
 
 
@@ -84,14 +89,22 @@ class ThreadBatches:
     def __init__(
         self,
         send: Callable[[Appending], tuple[Outcome, ...]],
-        abandon: Callable[[Appending, BaseException], tuple[AppendFailed, ...]],
+        abandon: Callable[[Appending, BaseException], tuple[Outcome, ...]],
     ) -> None:
         self._send = send
         self._abandon = abandon
         self._lock = threading.Lock()
         self._queue: deque[Waiter] = deque()
+        """Whose outcome is not known, those of the frozen batch first."""
         self._frozen: Batch[Waiter] | None = None
         self._leader: Waiter | None = None
+        heed_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin anew: who waits, and who leads, are threads of the parent's."""
+        self._lock = threading.Lock()
+        self._queue = deque()
+        self._frozen = self._leader = None
 
     def append(self, item: Item) -> Appended:
         """Have an event appended, and wait for it."""
@@ -118,39 +131,46 @@ class ThreadBatches:
         while not done:
             with self._lock:
                 batch = self._frozen = self._frozen or freeze(self._queue)
-            outcomes = self._send(batch.appending)
-            try:
-                for waiter, outcome in zip(batch.waiting, outcomes, strict=True):
-                    waiter.outcome = outcome
-                with self._lock:
-                    self._frozen = None
-                    done = own.outcome is not None and (self._appoint() or not self._queue)
-                    if done and not self._queue:
-                        self._leader = None
-            finally:
-                for waiter in batch.waiting:
-                    if waiter.outcome is not None:
-                        waiter.woken.set()
+            for waiter, outcome in zip(batch.waiting, self._send(batch.appending), strict=True):
+                waiter.outcome = outcome
+            with self._lock:
+                self._part()
+                done = own.outcome is not None and (self._appoint() or not self._queue)
+                if not self._queue:
+                    self._leader = None
 
     def _leave(self, own: Waiter, interruption: BaseException) -> None:
         """Go, and let another go on; if there is none, keep what is left."""
+        left = []
         with self._lock:
             own.gone = True
-            if self._leader is not own or self._appoint():
+            self._part()
+            if self._leader not in (own, None) or self._appoint():
                 return
-            left = [self._frozen] if self._frozen else []
             while self._queue:
-                left.append(freeze(self._queue))
-            self._frozen = self._leader = None
+                batch = self._frozen or freeze(self._queue)
+                left.append(batch)
+                taken = set(batch.waiting)
+                self._queue = deque(each for each in self._queue if each not in taken)
+                self._frozen = None
+            self._leader = None
         for batch in left:
             self._abandon(batch.appending, interruption)
 
+    def _part(self) -> None:
+        """Let those go whose outcome is known."""
+        while self._queue and self._queue[0].outcome is not None:
+            self._queue[0].woken.set()
+            self._queue.popleft()
+        if self._frozen and self._frozen.waiting[-1].outcome is not None:
+            self._frozen = None
+
     def _appoint(self) -> bool:
         """Let the first who still waits lead, if there is one."""
-        for each in (*(self._frozen.waiting if self._frozen else ()), *self._queue):
+        for each in self._queue:
             if each.outcome is None and not each.gone:
-                self._leader = each
                 each.woken.set()
+                self._leader = each
                 return True
         return False
 
@@ -172,7 +192,7 @@ class TaskBatches:
     def __init__(
         self,
         send: Callable[[Appending], Awaitable[tuple[Outcome, ...]]],
-        abandon: Callable[[Appending, BaseException], Awaitable[tuple[AppendFailed, ...]]],
+        abandon: Callable[[Appending, BaseException], Awaitable[tuple[Outcome, ...]]],
     ) -> None:
         self._send = send
         self._abandon = abandon
@@ -191,7 +211,7 @@ class TaskBatches:
         batch: Batch[Future] | None = None
         try:
             while self._queue:
-                batch = freeze(self._queue)
+                batch = self._taken()
                 _tell(batch, await self._send(batch.appending))
                 batch = None
         except GeneratorExit:
@@ -199,10 +219,16 @@ class TaskBatches:
         except BaseException as interruption:
             left = [batch] if batch else []
             while self._queue:
-                left.append(freeze(self._queue))
+                left.append(self._taken())
             for each in left:
                 _tell(each, await self._abandon(each.appending, interruption))
             raise
+
+    def _taken(self) -> Batch[Future]:
+        batch = freeze(self._queue)
+        for _ in batch.waiting:
+            self._queue.popleft()
+        return batch
 
 
 def _tell(batch: Batch[Future], outcomes: tuple[Outcome, ...]) -> None:

@@ -203,9 +203,10 @@ def _key(argument: str, key: str) -> tuple[str, bytes, bytes]:
 
 
 def _key_name(name: str) -> str:
-    if "+" in checked_name("key", name) or any(each.isspace() for each in name):
+    plain = checked_name("key", name)
+    if "+" in plain or any(each.isspace() for each in plain):
         raise Misuse("key", "a key's name must hold neither spaces nor a plus sign")
-    return name
+    return plain
 
 
 def _key_id(name: str, public: bytes) -> bytes:

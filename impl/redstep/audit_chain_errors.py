@@ -9,7 +9,7 @@ How an append ends that does not succeed, and what else may be refused.
     ├── Sealed               a cause: the place of an append that was under way has been sealed
     ├── Regress              a cause: the chain lost what its writer knows
     ├── ChainBroken          records that do not make a chain are not exported
-    ├── SealRefused          too few records would stay
+    ├── SealRefused          too few records would stay, or others are stored than were exported
     └── CheckpointRefused    a checkpoint that must not be signed, or a note that is not to be trusted
 
 An append that failed carries its event, so that nothing is lost silently.
@@ -56,7 +56,7 @@ class AppendFailed(RedstepError):
         """All that failed together, each with its own event; more than one only of an `append_all`."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), spooled=self.spooled), (self.event, self.append_id, self.cause)
+        return partial(type(self), spooled=self.spooled), (self.event, self.append_id, self.cause), vars(self)
 
 
 class NotAppended(AppendFailed):
@@ -80,4 +80,4 @@ class CheckpointRefused(RedstepError):
 
 
 class SealRefused(RedstepError):
-    """Fewer records would stay than are to be kept; nothing was removed."""
+    """Fewer records would stay than are to be kept, or others are stored than were exported; nothing was removed."""

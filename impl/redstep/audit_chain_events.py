@@ -72,8 +72,11 @@ def _no_number(name: str) -> NoReturn:
 
 
 def _check(event: object) -> None:
-    """Walk through all of a value, without recursion, for what the encoder would take or fall over: other types, depth."""
-    left = [(event, 0)]
+    """Walk through a value, without recursion, for what the encoder would take or fall over: other types, depth, size.
+
+    What lists and objects share counts wherever it is, so a small value may have a canonical form without end.
+    """
+    left, bytes_least = [(event, 0)], 0
     while left:
         value, depth = left.pop()
         if isinstance(value, dict | list):
@@ -81,7 +84,11 @@ def _check(event: object) -> None:
                 raise Misuse("event", f"is nested more than {DEPTH_MAX} deep")
             if isinstance(value, dict):
                 _check_keys(value)
+                bytes_least += sum(map(len, value))
                 value = value.values()
+            bytes_least += 1 + len(value) + sum(len(each) for each in value if isinstance(each, str))
+            if bytes_least > EVENT_BYTES_MAX:
+                raise Misuse("event", f"has more than {EVENT_BYTES_MAX} bytes in its canonical form")
             left += [(each, depth + 1) for each in value if type(each) not in SCALARS]
         elif not isinstance(value, str | int | float | None):
             raise Misuse("event", f"holds a {type(value).__name__}, which JSON does not know")

@@ -6,13 +6,18 @@ Export: records go into a file, and may then be sealed, so that the memory of a 
 A file is a page as `audit_chain_encoding` tells it: of each record a u32 length and the stored record, from the first to the
 last. It needs nothing else, for every record states its chain and its seq; files one after the other are a file. A verification
 that is given the files runs across them and the store.
+
+A seal that is given what was exported first sees that the last of these records is still stored as it was: its hash covers all
+before it, so that nothing is removed that is in no file.
 """
 
 import os
+import secrets
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from attrs import frozen
 
@@ -22,6 +27,7 @@ from redstep.audit_chain import seal as seal_request
 from redstep.audit_chain_encoding import records_of
 from redstep.audit_chain_errors import ChainBroken, Sealed, SealRefused
 from redstep.audit_chain_verification import Fold
+from redstep.errors import Misuse
 from redstep.protocols import send
 from redstep.wishes import Protocol, RunWork
 
@@ -32,42 +38,58 @@ _RECORD_BYTES_MAX = 2 * 1024 * 1024
 
 @frozen
 class Exported:
-    """What a file holds: the records from `first_seq` to below `next_seq`."""
+    """What a file holds: the records of a chain from `first_seq` to below `next_seq`."""
 
+    name: str
+    prefix: str
+    """Of the keys where the chain is stored."""
     first_seq: int
     next_seq: int
     hash: str
-    """Of the last one, 64 hex digits; of none, what the next one links to."""
+    """Of the last one, 64 hex digits; empty when there was nothing to export."""
 
 
 class SegmentWriter:
-    """Writes a file that has its name only when it is whole, and safe on the disk."""
+    """Writes a file that has its name only when it is whole, and safe on the disk; until then, one that nobody else uses.
+
+    Its methods may run on threads, where a cancelled one goes on beside the next: after `discard`, none does anything.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
-        self._partial = self._path.with_name(f"{self._path.name}.partial")
-        self._file = self._partial.open("wb")
+        self._partial = self._path.with_name(f"{self._path.name}.{secrets.token_hex(8)}.partial")
+        self._lock = threading.Lock()
+        self._file: IO[bytes] | None = None
+        self._is_over = False
 
     def write(self, page: bytes) -> None:
         """Add a page."""
-        self._file.write(page)
+        with self._lock:
+            if not self._is_over:
+                self._file = self._file or self._partial.open("xb")
+                self._file.write(page)
 
     def commit(self) -> None:
         """Give the file its name."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._partial.replace(self._path)
-        directory = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        with self._lock:
+            if self._is_over or self._file is None:
+                return
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._partial.replace(self._path)
+            directory = os.open(self._path.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
 
     def discard(self) -> None:
         """Leave no file behind, unless it was given its name."""
-        self._file.close()
-        self._partial.unlink(missing_ok=True)
+        with self._lock:
+            self._is_over = True
+            if self._file is not None:
+                self._file.close()
+                self._partial.unlink(missing_ok=True)
 
 
 class SegmentReader:
@@ -105,7 +127,7 @@ def export(chain: Chain, opened: Callable[[], Any], upto_seq: int | None = None)
     end = min(head.next_seq - KEEP if upto_seq is None else upto_seq, head.next_seq)
     fold = Fold(chain.chain_id, head.base_seq, None if head.base_seq else chain.genesis)
     if end <= head.base_seq:
-        return Exported(head.base_seq, head.base_seq, "")
+        return Exported(chain.name, chain.prefix, head.base_seq, head.base_seq, "")
     writer = yield RunWork(opened)
     try:
         while fold.seq < end:
@@ -122,19 +144,40 @@ def export(chain: Chain, opened: Callable[[], Any], upto_seq: int | None = None)
         yield RunWork(writer.commit)
     finally:
         yield RunWork(writer.discard)
-    return Exported(head.base_seq, fold.seq, (fold.previous or b"").hex())
+    return Exported(chain.name, chain.prefix, head.base_seq, fold.seq, (fold.previous or b"").hex())
 
 
 def seal(chain: Chain, upto_seq: int | Exported, keep: int = KEEP) -> Protocol[int]:
     """Remove the records below a seq, or those that were exported; return the seq that the store begins with now.
 
-    Raises SealRefused when fewer than `keep` would stay, Unavailable, ServiceOverloaded, Corrupt, Misuse.
+    Raises SealRefused when fewer than `keep` would stay, or when others are stored than were exported, Unavailable,
+    ServiceOverloaded, Corrupt, Misuse when it was another chain that was exported.
     """
-    end = upto_seq.next_seq if isinstance(upto_seq, Exported) else checked_integer("upto_seq", upto_seq, 0)
     checked_integer("keep", keep, 1)
+    if isinstance(upto_seq, Exported):
+        end = upto_seq.next_seq
+        yield from _check_stored(chain, upto_seq)
+    else:
+        end = checked_integer("upto_seq", upto_seq, 0)
     while True:
         kind, base_seq = read_seal((yield from send(seal_request(chain, end, keep))))
         if kind is SealKind.REFUSED:
             raise SealRefused(f"fewer than {keep} records would stay if those below {end} went")
         if kind is SealKind.DONE:
             return base_seq
+
+
+def _check_stored(chain: Chain, exported: Exported) -> Protocol[None]:
+    """Raise SealRefused unless the last record that was exported is stored as it was, or is gone already."""
+    if (exported.name, exported.prefix) != (chain.name, chain.prefix):
+        its_chain = f"{exported.prefix}{exported.name}"
+        raise Misuse("upto_seq", f"was exported from the chain {its_chain}, not from {chain.prefix}{chain.name}")
+    if exported.next_seq == 0:
+        return
+    last = exported.next_seq - 1
+    page = read_page((yield from send(read(chain, last, 1))))
+    fold = Fold(chain.chain_id, last, None)
+    for record in records_of(page.page):
+        fold.look(record)
+    if page.first <= last and (fold.previous is None or fold.previous.hex() != exported.hash):
+        raise SealRefused(f"the record {last} is not the one that was exported")

@@ -17,8 +17,8 @@ from redstep.audit_chain_appending import (
     Appending,
     Item,
     Memory,
+    abandoned,
     append_items,
-    failed,
     outcomes,
 )
 from redstep.audit_chain_encoding import Record, digest_of, records_of
@@ -46,6 +46,7 @@ __all__ = [
     "SegmentWriter",
     "Spool",
     "Verdict",
+    "abandoned",
     "append",
     "append_items",
     "append_next",
@@ -55,7 +56,6 @@ __all__ = [
     "drain",
     "encoder",
     "export",
-    "failed",
     "head",
     "outcomes",
     "page_from",

@@ -8,7 +8,8 @@ head names. The first position p that breaks, and why:
     foreign         it is a record of another chain                    replaced       it does not link to the one before it
     reordered       its seq is above p, and p comes later              wrong genesis  likewise, but it is the first of all
     removed         its seq is above p, and p does not come            head mismatch  the list does not end where the head says
-    truncated       the chain is shorter than its anchor               diverged       its record is another than the anchor's
+    truncated       the chain is shorter than its anchor               diverged       its record is another than the anchor's,
+                                                                                      or than that of a file which overlaps
 
 Who knows the format can make a tail anew that is sound in itself. So without an anchor a chain is at best *internally
 consistent*; it is *verified* against a checkpoint that was remembered where the writer of the chain cannot reach.
@@ -96,7 +97,7 @@ class Fold:
     known: dict[int, bytes] = field(factory=dict)
     """By size, hashes that the chain should have had then."""
     met: dict[int, bytes] = field(factory=dict)
-    """Those that it had."""
+    """Those that it had; once one differs, it stays."""
     position: int | None = None
     why: Break | None = None
 
@@ -135,7 +136,8 @@ class Fold:
                 self.position, self.why = max(0, size - 1), Break.DIVERGED
 
     def _meet(self, size: int, its_hash: bytes) -> None:
-        if size in self.known:
+        """Take down a hash that the chain should have; of files and store, which may both have it, the one that differs."""
+        if size in self.known and self.met.get(size, self.known[size]) == self.known[size]:
             self.met[size] = its_hash
 
     def _what_is_wrong(self, record: Record) -> Break | None:

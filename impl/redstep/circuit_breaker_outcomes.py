@@ -20,6 +20,7 @@ from redis.exceptions import (
     RedisError,
 )
 
+from redstep.callables import at_once, checked_function
 from redstep.circuit_breaker import Outcome
 from redstep.driving import code
 from redstep.errors import CircuitOpen, Corrupt, Misuse, ServiceOverloaded, Unavailable
@@ -35,19 +36,20 @@ log = logging.getLogger("redstep")
 
 def as_excluded(value: Excluded | Iterable[Excluded]) -> tuple[Excluded, ...]:
     """Take what is excluded: a class of exceptions, a predicate, or several of them. Raises Misuse."""
-    several = (value,) if isinstance(value, type) or not isinstance(value, Iterable) else tuple(value)
+    several = tuple(value) if isinstance(value, Iterable) and not callable(value) else (value,)
     for each in several:
         if not callable(each) or (isinstance(each, type) and not issubclass(each, BaseException)):
             raise Misuse("excluded", f"must hold classes of exceptions and predicates, holds {each!r}")
+        checked_function("excluded", each)
     return several
 
 
-def outcome_of(error: BaseException, name: str, excluded: tuple[Excluded, ...]) -> Outcome:
-    """Tell what an exception of a call means for the breaker of this name."""
+def outcome_of(error: BaseException, identity: str, excluded: tuple[Excluded, ...]) -> Outcome:
+    """Tell what an exception of a call means for the breaker of this identity."""
     neutral = (
         not isinstance(error, Exception)
         or isinstance(error, _NEUTRAL)
-        or (isinstance(error, CircuitOpen) and error.name == name)
+        or (isinstance(error, CircuitOpen) and error.identity == identity)
         or (isinstance(error, Unavailable) and error.code in NEUTRAL_CODES)
         or (isinstance(error, RedisError) and (code(error) in NEUTRAL_CODES or _waited_in_vain(error)))
         or any(_excludes(each, error) for each in excluded)
@@ -59,7 +61,7 @@ def _excludes(excluded: Excluded, error: BaseException) -> bool:
     if isinstance(excluded, type):
         return isinstance(error, excluded)
     try:
-        return bool(excluded(error))
+        return bool(at_once("excluded", excluded(error)))
     except Exception:
         log.exception("a predicate failed on %r, which counts as a failure", error)
         return False

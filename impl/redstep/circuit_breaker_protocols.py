@@ -14,15 +14,18 @@ permit, wherever it comes: what was given and not yet reported is reported as ne
 """
 
 import logging
+import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
-from threading import Lock
+from threading import RLock
 from typing import Any, ClassVar, TypeVar
+from weakref import WeakSet
 
-from attrs import Factory, define, field
+from attrs import Factory, define, field, setters
 
 from redstep.arguments import checked_integer, checked_name
+from redstep.callables import checked_function
 from redstep.circuit_breaker import Admission, Intervention, Outcome, Permit, Policy, Reason, Report, Transition, View
 from redstep.circuit_breaker_outcomes import Excluded, as_excluded, outcome_of
 from redstep.errors import CircuitOpen, Misuse
@@ -36,10 +39,9 @@ log = logging.getLogger("redstep")
 
 def as_listeners(value: Listener | Iterable[Listener]) -> tuple[Listener, ...]:
     """Take what is told of transitions: a function or several. Raises Misuse."""
-    several = tuple(value) if isinstance(value, Iterable) else (value,)
+    several = tuple(value) if isinstance(value, Iterable) and not callable(value) else (value,)
     for each in several:
-        if not callable(each):
-            raise Misuse("listeners", f"must be functions of a Transition, holds a {type(each).__name__}")
+        checked_function("listeners", each, awaited=True)
     return several
 
 
@@ -53,8 +55,8 @@ class Announcements:
     def __init__(self, listeners: tuple[Listener, ...]) -> None:
         self._listeners = listeners
         self._waiting: deque[Transition] = deque()
-        self._lock = Lock()
-        self._is_telling = False
+        self._telling: dict[int, object] = {}
+        """Who tells them, by process: a fork leaves behind whoever was telling. No lock, for a thread would wait for itself."""
 
     def add(self, transition: Transition) -> None:
         """Put a transition behind those that wait."""
@@ -63,7 +65,8 @@ class Announcements:
     def tell(self) -> Protocol[None]:
         """Tell the listeners of what waits, unless somebody else is telling them. An interruption goes on afterwards."""
         interruption: BaseException | None = None
-        while self._waiting and self._begin():
+        process, me = os.getpid(), object()
+        while self._waiting and self._telling.setdefault(process, me) is me:
             try:
                 interruption = (yield from _outlived(GoOn())) or interruption
                 while self._waiting:
@@ -71,14 +74,9 @@ class Announcements:
                     for listener in self._listeners:
                         interruption = (yield from _outlived(Announce((listener,), transition))) or interruption
             finally:
-                self._is_telling = False
+                self._telling.pop(process, None)
         if interruption is not None:
             raise interruption
-
-    def _begin(self) -> bool:
-        with self._lock:
-            begins, self._is_telling = not self._is_telling, True
-        return begins
 
 
 def _outlived(wish: Wish) -> Protocol[BaseException | None]:
@@ -92,7 +90,7 @@ def _outlived(wish: Wish) -> Protocol[BaseException | None]:
     return None
 
 
-@define(kw_only=True, eq=False)
+@define(kw_only=True, eq=False, on_setattr=setters.NO_OP)
 class Breaker(ABC):
     """What both breakers are: a name, a policy, and four steps.
 
@@ -108,11 +106,17 @@ class Breaker(ABC):
     )
     reports_lost: int = field(init=False, default=0)
     """How many reports failed, or may have."""
-    lock: Lock = field(init=False, factory=Lock, repr=False)
-    """Held for a moment, never while the caller's code runs."""
+    lock: Any = field(init=False, factory=RLock, repr=False)
+    """Held for a moment, never while the caller's code runs. A thread may take it twice: what handles a signal, or a generator
+    that the garbage collector closes, may use the breaker in the midst of a step."""
 
     asks_a_store: ClassVar[bool]
     """Whether a step may take a while, in which it may be cancelled."""
+    identity: str = field(init=False)
+    """What tells it from every other, of its name too."""
+
+    def __attrs_post_init__(self) -> None:
+        _breakers.add(self)
 
     @abstractmethod
     def acquire(self) -> Protocol[Admission]:
@@ -152,11 +156,24 @@ class Breaker(ABC):
         return answer
 
 
+_breakers = WeakSet[Breaker]()
+
+
+def _renew_locks() -> None:
+    """In a forked process nobody is left to release what another thread held."""
+    for breaker in list(_breakers):
+        breaker.lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
 def acquire(breaker: Breaker) -> Protocol[Permit]:
     """Ask for the permit of a call, which is to be settled. Raises CircuitOpen, and what a step of the breaker raises."""
     admission = yield from breaker.acquire()
     if admission.permit is None:
-        raise CircuitOpen(breaker.name, admission.why, admission.retry_after_ms)
+        raise CircuitOpen(breaker.name, admission.why, admission.retry_after_ms, breaker.identity)
     try:
         if breaker.asks_a_store:
             yield GoOn()
@@ -202,7 +219,7 @@ def free(breaker: Breaker, permit: Permit) -> Protocol[None]:
 
 def conclude(breaker: Breaker, permit: Permit, error: BaseException | None) -> Protocol[None]:
     """Settle the permit of a call that ended with an error, or without one."""
-    outcome = Outcome.SUCCESS if error is None else outcome_of(error, breaker.name, breaker.excluded)
+    outcome = Outcome.SUCCESS if error is None else outcome_of(error, breaker.identity, breaker.excluded)
     if outcome is Outcome.NEUTRAL:
         yield from free(breaker, permit)
     else:

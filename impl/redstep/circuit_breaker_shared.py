@@ -8,7 +8,7 @@ once: a lost reply costs a count, or a probe until its deadline, and is never ma
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 from redstep import scripts
 from redstep.circuit_breaker import (
@@ -54,6 +54,9 @@ class SharedBreaker(Breaker):
 
     asks_a_store = True
     prefix: str = field(default="redstep:", converter=as_prefix)
+
+    identity: str = field(init=False, repr=False, default=Factory(lambda self: self.key, takes_self=True))
+    """Its key: all that have it are one breaker."""
 
     @property
     def key(self) -> str:

@@ -81,25 +81,30 @@ class Run(Generic[T]):
         self.interruption: BaseException | None = None
         """The cancellation that was thrown in. Wishes after it are compensation."""
         self._stop: StopIteration | None = None
-        self._go_on(lambda: next(protocol))
+        self._go_on(next, protocol)
 
     def feed(self, outcome: Returned | Raised) -> None:
         """Tell the protocol what its wish came to."""
-        if isinstance(outcome, Returned):
-            self._go_on(lambda: self._protocol.send(outcome.value))
-            return
-        if isinstance(outcome.error, Overtaken):
-            self._overtake(outcome.error)
-            return
-        error = Interrupted() if isinstance(outcome.error, GeneratorExit) else outcome.error
+        try:
+            if isinstance(outcome, Returned):
+                self._go_on(self._protocol.send, outcome.value)
+            elif isinstance(outcome.error, Overtaken):
+                self._overtake(outcome.error)
+            else:
+                self._go_on(self._protocol.throw, self._thrown(outcome.error))
+        finally:
+            del outcome
+
+    def _thrown(self, error: BaseException) -> BaseException:
+        """What a protocol sees of an error; an interruption is remembered."""
+        if not isinstance(error, Exception):
+            self.interruption = self.interruption or error
         if isinstance(error, StopIteration):
             self._stop = error
-        if not isinstance(error, Exception):
-            self.interruption = self.interruption or outcome.error
-        self._go_on(lambda: self._protocol.throw(error))
+        return Interrupted() if isinstance(error, GeneratorExit) else error
 
     def _overtake(self, late: Overtaken) -> None:
-        self._go_on(lambda: self._protocol.send(late.value))
+        self._go_on(self._protocol.send, late.value)
         self.interruption = self.interruption or late.cancellation
         if self.wish is not None:
             self.feed(Raised(late.cancellation))
@@ -111,25 +116,33 @@ class Run(Generic[T]):
             self._protocol.close()
 
     def result(self) -> T:
-        """Return or raise what the protocol came to; an interruption goes on, whatever that was."""
-        if self.interruption is not None:
-            raise self.interruption
-        if isinstance(self._result, Returned):
-            value: T = self._result.value
-            return value
-        if self._result is None:
-            raise RuntimeError("the protocol has not ended")
-        raise self._result.error
+        """Return or raise what the protocol came to; an interruption goes on, whatever that was.
 
-    def _go_on(self, move: Callable[[], Wish]) -> None:
+        Once: no error is kept here or in a frame that it passed. It holds these, and all would stay until garbage is collected.
+        """
+        result, self._result = self._result, None
+        if self.interruption is not None:
+            result, self.interruption = Raised(self.interruption), None
+        if isinstance(result, Returned):
+            value: T = result.value
+            return value
+        self._stop = None
         try:
-            self.wish = move()
+            raise result.error if result else RuntimeError("the protocol has not ended")
+        finally:
+            del result
+
+    def _go_on(self, move: Callable[..., Wish], *told: Any) -> None:
+        try:
+            self.wish = move(*told)
         except StopIteration as ended:
             self.wish, self._result = None, Returned(ended.value)
         except RuntimeError as error:  # a StopIteration that leaves a generator is turned into the cause of one
             self.wish, self._result = None, Raised(self._stop if self._stop and error.__cause__ is self._stop else error)
         except BaseException as error:  # noqa: BLE001  whatever it is, result() raises it again
             self.wish, self._result = None, Raised(error)
+        finally:
+            del told
 
 
 def monotonic_ms() -> int:

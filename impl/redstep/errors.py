@@ -64,14 +64,16 @@ class ServiceOverloaded(MaxConnectionsError, RedstepError):
 class CircuitOpen(RedstepError):
     """A circuit breaker refused a call, which was not made."""
 
-    def __init__(self, name: str, why: str, retry_after_ms: int) -> None:
-        super().__init__(name, why, retry_after_ms)
+    def __init__(self, name: str, why: str, retry_after_ms: int, identity: str = "") -> None:
+        super().__init__(name, why, retry_after_ms, identity)
         self.name = name
         """The breaker's."""
         self.why = why
         """`open`: calls failed. `full`: it is half-open, and the probes in flight are as many as it wants."""
         self.retry_after_ms = retry_after_ms
         """The wait after which the breaker would admit a call if nothing else happened; a full one may have room earlier."""
+        self.identity = identity
+        """Which breaker it is, of all that have this name; empty if that is not known."""
 
     def __str__(self) -> str:
         return f"the circuit breaker {self.name!r} is {self.why}: retry in {self.retry_after_ms} ms"

@@ -44,15 +44,31 @@ RESPONSE_BYTES_MAX = 262_144
 def fingerprint(*parts: str | bytes | int | None) -> str:
     """Tell a payload from every other: the SHA-256, in hex, of its parts, each with its type and length.
 
-    So ("ab", "c") and ("a", "bc") differ, and so do 1, "1" and b"1". Raises Misuse for a part of another type.
+    So ("ab", "c") and ("a", "bc") differ, and so do 1, "1" and b"1". A value of a derived type, such as an enumeration's, is
+    taken as the str, bytes or int that it is. Raises Misuse for a part of another type, and for an int too long to be printed.
     """
     digest = hashlib.sha256()
     for part in parts:
-        if not isinstance(part, str | bytes | int | None):
-            raise Misuse("parts", f"must be str, bytes, int or None, not {type(part).__name__}")
-        text = part if isinstance(part, bytes) else _encoded("parts", str(part))
-        digest.update(b"%s:%d:" % (type(part).__name__.encode(), len(text)) + text)
+        kind, text = _typed(part)
+        digest.update(b"%s:%d:" % (kind, len(text)) + text)
     return digest.hexdigest()
+
+
+def _typed(part: object) -> tuple[bytes, bytes]:
+    match part:
+        case None | bool():
+            return type(part).__name__.encode(), str(part).encode()
+        case str():
+            return b"str", _encoded("parts", str.__str__(part))
+        case bytes():
+            return b"bytes", bytes.__bytes__(part)
+        case int():
+            try:
+                return b"int", int.__repr__(part).encode()
+            except ValueError:
+                raise Misuse("parts", f"holds an int of {part.bit_length()} bits, which Python doesn't print") from None
+        case _:
+            raise Misuse("parts", f"must be str, bytes, int or None, not {type(part).__name__}")
 
 
 def _encoded(argument: str, text: str) -> bytes:
@@ -79,18 +95,25 @@ def checked_response(value: object) -> bytes:
     return value
 
 
+def _operation(value: str) -> str:
+    return checked_name("operation", value)
+
+
+def _key(value: str) -> str:
+    return checked_name("key", value)
+
+
+def _tenant(value: str) -> str:
+    return checked_name("tenant", value)
+
+
 @frozen(kw_only=True)
 class Scope:
     """What a key belongs to: the same key of another tenant or operation is another one. Raises Misuse for what is no name."""
 
-    operation: str = field()
-    key: str = field()
-    tenant: str = "default"
-
-    def __attrs_post_init__(self) -> None:
-        checked_name("tenant", self.tenant)
-        checked_name("operation", self.operation)
-        checked_name("key", self.key)
+    operation: str = field(converter=_operation)
+    key: str = field(converter=_key)
+    tenant: str = field(default="default", converter=_tenant)
 
     def __str__(self) -> str:
         return f"{self.tenant}/{self.operation}/{self.key}"
@@ -104,7 +127,7 @@ class Scope:
 
 def as_prefix(value: str) -> str:
     """Take what all keys start with: nothing, or anything that a name may be."""
-    return value if value == "" else checked_name("prefix", value)
+    return "" if value == "" else checked_name("prefix", value)
 
 
 @frozen(kw_only=True)

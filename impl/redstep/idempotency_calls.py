@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 from attrs import frozen
 
 from redstep.arguments import checked_name
+from redstep.callables import checked_function
 from redstep.idempotency import Conflict, Renewed, Scope, StaleOwner
 from redstep.idempotency_errors import LeaseLost
-from redstep.idempotency_run import checked_callable
 
 T = TypeVar("T")
 
@@ -45,9 +45,11 @@ class Calls:
 
     def __attrs_post_init__(self) -> None:
         checked_name("operation", self.operation)
-        checked_callable("key", self.key)
-        checked_callable("fingerprint", self.fingerprint)
-        if not callable(self.tenant):
+        checked_function("key", self.key)
+        checked_function("fingerprint", self.fingerprint)
+        if callable(self.tenant):
+            checked_function("tenant", self.tenant)
+        else:
             checked_name("tenant", self.tenant)
 
     def scope(self, *args: Any, **options: Any) -> Scope:

@@ -106,10 +106,10 @@ def complete(policy: Policy, scope: Scope, token: str, response: bytes) -> Proto
 
     A response above the policy's limit is not kept, but for a digest. Raises as `claim`.
     """
-    checked_name("token", token)
+    owner = checked_name("token", token)
     if len(checked_response(response)) > policy.response_max_bytes:
-        return (yield from _complete(policy, scope, token, hashlib.sha256(response).digest(), replayable=False))
-    return (yield from _complete(policy, scope, token, response, replayable=True))
+        return (yield from _complete(policy, scope, owner, hashlib.sha256(response).digest(), replayable=False))
+    return (yield from _complete(policy, scope, owner, response, replayable=True))
 
 
 def complete_without_response(policy: Policy, scope: Scope, token: str) -> Protocol[Settled]:

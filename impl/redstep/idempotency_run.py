@@ -5,6 +5,7 @@ Idempotent work: claim, run, complete; and what becomes of the work's result whe
       │                  │                    │            ├─ not the owner any more ──▶ LeaseLost, with the response
       │                  │                    │            └─ the store fails ──▶ the response, not recorded; logged
       │                  │                    └─ refused ──▶ release ──▶ the response, not recorded
+      │                  ├─ returned what never began ──▶ release ──▶ Misuse
       │                  ├─ raised, and nothing happened ──▶ release ──▶ raised on, unchanged
       │                  └─ raised or cancelled otherwise ──▶ the lease stands ──▶ raised on, unchanged
       ├─ done before ──▶ the stored response, or NotReplayable
@@ -26,6 +27,7 @@ from attrs import field, frozen
 
 from redstep import idempotency_protocols as protocols
 from redstep.arguments import checked_integer
+from redstep.callables import at_once, checked_function, dropped, is_unfinished
 from redstep.errors import Misuse, RedstepError, ServiceOverloaded, Unavailable
 from redstep.idempotency import (
     Acquired,
@@ -64,10 +66,17 @@ UNPROTECTED = Acquired("", 0, 0, 0)
 
 @frozen
 class Codec(Generic[T]):
-    """How responses become bytes and come back. Who did the work gets its response as it is, the others a decoded one."""
+    """How responses become bytes and come back. Who did the work gets its response as it is, the others a decoded one.
+
+    Raises Misuse unless both are functions that are not to be awaited.
+    """
 
     encode: Callable[[T], bytes]
     decode: Callable[[bytes], T]
+
+    def __attrs_post_init__(self) -> None:
+        checked_function("encode", self.encode)
+        checked_function("decode", self.decode)
 
 
 def _as_json(value: object) -> bytes:
@@ -96,13 +105,8 @@ class Manner:
         if not isinstance(self.codec, Codec):
             raise Misuse("codec", f"must be a Codec, not a {type(self.codec).__name__}")
         for name in ("store_if", "had_no_effect"):
-            checked_callable(name, getattr(self, name), optional=True)
-
-
-def checked_callable(argument: str, value: object, *, optional: bool = False) -> None:
-    """Raise Misuse unless it can be called."""
-    if not callable(value) and not (optional and value is None):
-        raise Misuse(argument, f"must be a function, not a {type(value).__name__}")
+            if (predicate := getattr(self, name)) is not None:
+                checked_function(name, predicate)
 
 
 @frozen(kw_only=True)
@@ -142,7 +146,7 @@ def run(
     Raises FingerprintMismatch, InProgress, NotReplayable, LeaseLost, ResponseUnusable, Misuse, Corrupt, ServiceOverloaded,
     and Unavailable when it fails closed.
     """
-    checked_callable("work", work)
+    checked_function("work", work, awaited=True)
     token = yield from protocols.draw_token()
     claim: Claim | None = None
     try:
@@ -152,7 +156,11 @@ def run(
             raise
         yield _trouble(scope, logging.WARNING, f"the work is run unprotected: {error}")
     if claim is None:
-        return Outcome(response=(yield RunWork(partial(work, UNPROTECTED))), recorded=False, degraded=True)
+        response = yield RunWork(partial(work, UNPROTECTED))
+        if is_unfinished(response):
+            dropped(response)
+            raise _misused(response)
+        return Outcome(response=response, recorded=False, degraded=True)
     if isinstance(claim, Underway):
         claim = yield from _waited(policy, scope, fingerprint, token, claim, manner.wait_ms)
     match claim:
@@ -195,18 +203,32 @@ def _run(
         if isinstance(error, NoEffect) or (yield from _says(scope, manner.had_no_effect, error, otherwise=False)):
             yield from _settle(scope, release, NOT_RELEASED)
         raise
-    if not (yield from _says(scope, manner.store_if, response, otherwise=True)):
+    if is_unfinished(response):
+        if dropped(response):
+            yield from _settle(scope, release, NOT_RELEASED)
+        raise _misused(response)
+    try:
+        is_kept = yield from _says(scope, manner.store_if, response, otherwise=True)
+        stored = checked_response(manner.codec.encode(response)) if is_kept else b""
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        yield from _settle(scope, partial(protocols.complete_without_response, policy, scope, claim.token), NOT_RECORDED)
+        if not isinstance(error, Exception):
+            raise
+        raise ResponseUnusable(f"{scope} was done, but its response can't be stored: {error}", response=response) from error
+    if not is_kept:
         yield from _settle(scope, release, NOT_RELEASED)
         return Outcome(response=response, recorded=False)
-    try:
-        stored = checked_response(manner.codec.encode(response))
-    except Exception as error:
-        yield from _settle(scope, partial(protocols.complete_without_response, policy, scope, claim.token), NOT_RECORDED)
-        raise ResponseUnusable(f"{scope} was done, but its response can't be stored: {error}", response=response) from error
     settled = yield from _settle(scope, partial(protocols.complete, policy, scope, claim.token, stored), NOT_RECORDED)
     if settled is None or isinstance(settled, Done):
         return Outcome(response=response, recorded=settled is not None)
     raise LeaseLost(f"{scope} was done, but not in time: another had taken over by then", response=response)
+
+
+def _misused(response: object) -> Misuse:
+    kind = type(response).__name__
+    return Misuse("work", f"returned a {kind}, which is still to be awaited or iterated over: the work was not done")
 
 
 NOT_RELEASED = "the key is blocked until its lease ends"
@@ -218,7 +240,7 @@ def _says(scope: Scope, predicate: Callable[[Any], bool] | None, of: object, *, 
     if predicate is None:
         return otherwise
     try:
-        return bool(predicate(of))
+        return bool(at_once("predicate", predicate(of)))
     except Exception as error:  # noqa: BLE001  it must not take the place of what the work came to
         yield _trouble(scope, logging.ERROR, f"{predicate!r} failed: {error!r}")
         return otherwise

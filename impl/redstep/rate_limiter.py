@@ -69,6 +69,10 @@ class Limit:
         checked_integer("window_ms", self.window_ms, 1)
 
 
+def _region_name(value: str) -> str:
+    return checked_name("region", value)
+
+
 @frozen
 class Region:
     """Where a service runs, and since when.
@@ -77,13 +81,12 @@ class Region:
     and a whole region has just restarted. `start_ms` is on the engine's clock: make a region with `start_region`, once.
     """
 
-    name: str
+    name: str = field(converter=_region_name)
     start_ms: int
     cold_ms: int = 300_000
     percent: int = 50
 
     def __attrs_post_init__(self) -> None:
-        checked_name("region", self.name)
         checked_integer("start_ms", self.start_ms, 0)
         checked_integer("cold_ms", self.cold_ms, 0)
         checked_integer("percent", self.percent, 0, 100)
@@ -153,7 +156,7 @@ def as_limits(value: Limit | Iterable[Limit], argument: str = "limits") -> tuple
 
 def as_prefix(value: str) -> str:
     """Take what all keys start with: nothing, or anything that a name may be."""
-    return value if value == "" else checked_name("prefix", value)
+    return "" if value == "" else checked_name("prefix", value)
 
 
 def as_region(value: Region | None) -> Region | None:

@@ -81,8 +81,14 @@ def scripts() -> str:
 
 def _entries(entries: tuple[Entry, ...]) -> str:
     fixed = [f"`{each.name}`" for each in entries if each.place != "*"]
-    repeated = " ".join(f"`{each.name}`" for each in entries if each.place == "*")
-    return ", ".join([*fixed, *([f"{repeated} for each limit"] if repeated else [])]) or "none"
+    repeated = [each for each in entries if each.place == "*"]
+    names = " ".join(f"`{each.name}`" for each in repeated)
+    each_of = next((found[0] for entry in repeated if (found := FOR_EACH.search(entry.meaning))), "repeated")
+    return ", ".join([*fixed, *([f"{names} {each_of}"] if repeated else [])]) or "none"
+
+
+FOR_EACH = re.compile(r"for each \w+")
+"""What a header says an entry is repeated for."""
 
 
 def properties_table() -> str:
@@ -179,6 +185,20 @@ def modules() -> str:
     names = {path: path.relative_to(ROOT / "impl" / "redstep") for path in paths}
     rows = ((f"[`{name.with_suffix('')}`](redstep/{name})", _theme(path)) for path, name in names.items())
     return table(("module", "what it is"), rows)
+
+
+def tests() -> str:
+    """The packages and modules of the tests: the first sentence of each, but for what stands in a package."""
+    packages = sorted(path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("__init__.py"))
+    files = sorted((ROOT / "tests").glob("test_*.py"))
+    rows = [(f"[`{name.parent}/`]({name})", _theme(ROOT / "tests" / name)) for name in packages]
+    return table(("tests", "about"), [*rows, *((f"[`{path.name}`]({path.name})", _theme(path)) for path in files)])
+
+
+def benchmarks() -> str:
+    """The benchmarks, and what they share: the first sentence of each."""
+    paths = sorted((ROOT / "benchmarks").glob("*.py"), key=lambda path: (not path.name.startswith("bench_"), path))
+    return table(("file", "subject"), ((f"[`{path.name}`]({path.name})", _theme(path)) for path in paths))
 
 
 def _theme(path: Path) -> str:
@@ -280,6 +300,8 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     },
     "lua/README.md": {"scripts": scripts},
     "impl/README.md": {"modules": modules},
+    "tests/README.md": {"tests": tests},
+    "benchmarks/README.md": {"benchmarks": benchmarks},
 }
 
 

@@ -110,7 +110,7 @@ def load(
         its["timeline"] = None if drawn is None else of_json(drawn, {})
         return Story(**{**its, "moves": decoded(its["moves"], known[guard])})
     except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise BadStory(f"{path}: not a story of this version ({type(error).__name__}: {error})") from error
+        raise BadStory(f"{path}: not a story of this version ({type(error).__name__}: {(*error.args, '')[0]})") from error
 
 
 def shown(path: Path) -> Timeline:

@@ -153,7 +153,9 @@ class AppendNext:
     append_id: bytes
     event: bytes
     since: int
-    """A next seq that the chain had before this append began; 0 is always true."""
+    """The next seq of an end that the chain had before this append began."""
+    previous: bytes
+    """The hash that it had there."""
 
 
 @frozen(kw_only=True)
@@ -290,7 +292,7 @@ def append_next(chain: Chain, call: AppendNext) -> tuple[Chain, Verdict]:
         return chain, Already(seq=stored.seq, hash=stored.hash, because=("AC-4", "AC-7", "CM-4"), **told)
     if call.since < chain.base_seq:
         return chain, Sealed(because=("AC-4", "AC-7", "AC-12"), **told)
-    if call.since > end.seq:
+    if chain.previous_at(call.since, call.name) != call.previous:
         return chain, HashMismatch(continues=False, because=("AC-11", "AC-7"), **told)
     return _appended(chain, call.name, linked(end, call.name, ((call.append_id, call.event),)), ("AC-7", "AC-3"))
 
@@ -333,7 +335,9 @@ def misuse(call: Call) -> Misuse | None:
                 return Misuse("append_id", ("AC-1", "CM-9"))
             if not 1 <= len(call.event) <= EVENT_BYTES_MAX:
                 return Misuse("event", ("AC-1", "CM-9"))
-            return None if is_integer(call.since, 0) else Misuse("since", ("CM-8", "CM-9"))
+            if not is_integer(call.since, 0):
+                return Misuse("since", ("CM-8", "CM-9"))
+            return None if len(call.previous) == HASH_BYTES else Misuse("previous", ("AC-11", "CM-9"))
         case Read():
             if not is_integer(call.from_seq, 0):
                 return Misuse("from_seq", ("CM-8", "CM-9"))

@@ -17,7 +17,7 @@ ambiguous, that is while its record may or may not be in the chain, nothing but 
 a conflict, resends after an ambiguous error and a forgotten script have budgets of their own (AC-5).
 
 Several events in one append are linked one after the other and go in together or not at all; in `server_order` the store links,
-and the writer says only since when its append can have been made (AC-7). All modes make the same bytes of the same order.
+and the writer says only since which end its append can have been made (AC-7). All modes make the same bytes of the same order.
 
 Time is left out: waits between attempts change nothing, and a deadline is told as the number of resends that it leaves.
 """
@@ -164,11 +164,11 @@ def write(chain: Chain, known: End | None, call: Write, fates: Sequence[Fate] = 
 
 
 def begun(chain: Chain, known: End | None, call: Write) -> Course:
-    """AC-1, AC-7: before the first attempt; a writer that links for itself reads the head if it was told none."""
+    """AC-1, AC-7: before the first attempt; a writer that was told no end reads the head."""
     course = Course(chain=chain, known=known)
     if wrong := misuse(call):
         return evolve(course, outcome=wrong)
-    if known is None and call.mode is not Mode.SERVER_ORDER:
+    if known is None:
         return evolve(course, request=store.Read(name=call.name, from_seq=0, count=1))
     return evolve(course, request=request_of(call, known))
 
@@ -196,7 +196,7 @@ def answered(course: Course, call: Write, reply: store.Reply | None) -> Course:
     """AC-4, AC-5, AC-11: an answer decides; or something else is linked, and sent."""
     match reply:
         case store.Appended() | store.Already():
-            return evolve(course, known=End(reply.next_seq, reply.head_hash), outcome=_placed(course, call, reply))
+            return evolve(course, known=_end_told(call, reply), outcome=_placed(course, call, reply))
         case store.Corrupt():
             return _failed(course, call, "corrupt")
         case store.Sealed() if course.is_ambiguous:
@@ -213,16 +213,23 @@ def answered(course: Course, call: Write, reply: store.Reply | None) -> Course:
     raise ValueError(f"{reply} answers no append")
 
 
+def _end_told(call: Write, reply: store.Appended | store.Already) -> End:
+    """AC-7: where the store links, it tells of the record alone, and so of the end after it."""
+    if call.mode is Mode.SERVER_ORDER:
+        return End(reply.seq + 1, reply.hash)
+    return End(reply.next_seq, reply.head_hash)
+
+
 def _linked(course: Course, call: Write, known: End) -> Course:
     return evolve(course, known=known, request=request_of(call, known))
 
 
-def request_of(call: Write, known: End | None) -> store.Append | store.AppendNext:
+def request_of(call: Write, known: End) -> store.Append | store.AppendNext:
     """AC-7: what is sent, given the end that the writer was told last."""
     pairs = tuple((entry.append_id, canonical_text(entry.event)) for entry in call.entries)
-    if known is None or call.mode is Mode.SERVER_ORDER:
+    if call.mode is Mode.SERVER_ORDER:
         [(append_id, event)] = pairs
-        return store.AppendNext(name=call.name, append_id=append_id, event=event, since=known.seq if known else 0)
+        return store.AppendNext(name=call.name, append_id=append_id, event=event, since=known.seq, previous=known.hash)
     return store.Append(name=call.name, records=store.linked(known, call.name, pairs))
 
 

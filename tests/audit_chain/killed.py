@@ -18,12 +18,18 @@ from typing import Any
 
 import redis
 
+from redstep.audit_chain import BATCH
 from redstep.audit_chain_errors import AppendFailed
 from redstep.clients.audit_chain import AuditChain
 from redstep.errors import Unavailable
 
 FATES = ("lost", "refused", "never arrived", "lost", "delivered")
 """What becomes of the first attempts; later ones are delivered. What never arrived is as ambiguous as what was lost."""
+
+
+def events(mode: str, number: int) -> list[str]:
+    """What is appended together: a batch of two, where batches may be."""
+    return [f"{number}a", f"{number}b"][: 2 if mode == BATCH else 1]
 
 
 class Killer:
@@ -87,12 +93,12 @@ class Run:
         os.fsync = killer.around(os.fsync)
         for number in range(len(FATES)):
             try:
-                chain.append(str(number))
+                chain.append_all(events(self.mode, number))
             except AppendFailed as error:
                 if not error.spooled:
                     continue
             with self.told.open("a") as told:
-                told.write(f"{number}\n")
+                told.writelines(f"{event}\n" for event in events(self.mode, number))
             self.chain().append(f"between {number}")  # somebody else, so that what is drained must be linked anew
 
     def drain(self, killer: Killer) -> None:
@@ -106,11 +112,12 @@ class Run:
     def found(self) -> dict[str, Any]:
         """What was promised, and what is there."""
         with self.chain() as chain:
-            events = [record.event.decode().strip('"') for record in chain.read(count=500)]
+            found = [record.event.decode().strip('"') for record in chain.read(count=500)]
         promised = self.told.read_text().split()
         with self.chain() as chain:
             broken = chain.verify().why is not None
-        return {"promised": promised, "times": {str(n): events.count(str(n)) for n in range(len(FATES))}, "broken": broken}
+        times = {event: found.count(event) for number in range(len(FATES)) for event in events(self.mode, number)}
+        return {"promised": promised, "times": times, "broken": broken}
 
 
 def forked(work: Callable[[Killer], None], at: int) -> bool:

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, cast
 
+import pytest
 import redis
 from attrs import define, field, frozen
 
 from redstep import audit_chain_appending as appending
-from redstep.audit_chain import Chain, Head, Kind, append, read_append
+from redstep.audit_chain import BATCH_RECORDS_MAX, Chain, Head, Kind, append, read_append
 from redstep.audit_chain_appending import Appended, Item, Memory
 from redstep.audit_chain_encoding import Record, linked, parsed, stored
 from redstep.driving import command
@@ -17,6 +18,8 @@ from redstep_check.engines import Engine
 from redstep_check.targets.checking_driver import CheckingDriver
 
 EVENT = b'{"n":1}'
+forks = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+"""For tests of what Python warns of from 3.12 on: a process forks that has threads."""
 
 
 def draws() -> Callable[[int], bytes]:
@@ -139,3 +142,12 @@ def append_raw(client: redis.Redis, chain: Chain, records: Sequence[Record], bas
     """Append records as they are, in one call."""
     answer = read_append(executed(client, append(chain, records, base_seq)))
     return answer.kind, answer.head
+
+
+def long_chain(client: redis.Redis, chain: Chain, size: int) -> None:
+    """Store a chain of this many records, about 200 bytes each, by the script."""
+    previous, event = chain.genesis, b'{"what":"%s"}' % (b"x" * 70)
+    for first in range(0, size, BATCH_RECORDS_MAX):
+        batch = made(chain, min(BATCH_RECORDS_MAX, size - first), first=first, previous=previous, event=event)
+        append_raw(client, chain, batch)
+        previous = batch[-1].hash

@@ -1,7 +1,10 @@
 """Appending: each event ends as appended, not appended or unknown, and is in the chain at most once, whatever is lost."""
 
+import copy
 import logging
+import os
 import pickle
+import signal
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
@@ -11,17 +14,30 @@ import pytest
 import redis
 
 from redstep import audit_chain_appending as appending
-from redstep.audit_chain import SERVER_ORDER, Chain, Kind, seal
+from redstep.audit_chain import SERVER_ORDER, Chain, Head, Kind, seal
 from redstep.audit_chain_appending import Appended, Appending, Item, Memory
-from redstep.audit_chain_encoding import linked
+from redstep.audit_chain_encoding import linked, stored
 from redstep.audit_chain_errors import AppendFailed, AppendUnknown, Conflict, NotAppended, Regress, Sealed
 from redstep.audit_chain_sending import GaveUp
+from redstep.driving import Run
 from redstep.errors import Corrupt, Misuse, ServiceOverloaded, Unavailable, UnexpectedReply
 from redstep.wishes import CallScript
 from redstep_check.engines import Engine
 from redstep_spec.delivery import Fate
 
-from .support import EVENT, LongDriver, append_raw, begun, executed, made, other_writer, raw, records_in
+from .support import (
+    EVENT,
+    LongDriver,
+    append_raw,
+    begun,
+    executed,
+    head_text,
+    made,
+    other_writer,
+    plant,
+    raw,
+    records_in,
+)
 
 FATES = (Fate.DELIVERED, Fate.REPLY_LOST, Fate.NOT_SENT, Fate.FLUSHED)
 LOST, REFUSED = Fate.REPLY_LOST, Fate.NOT_SENT
@@ -36,9 +52,9 @@ def write(
     return outcome, under_way
 
 
-def first_fates(chain: Chain, *fates: Fate) -> tuple[Fate, ...]:
-    """The fates of a new writer's append: before it, he reads where the chain ends, unless the engine links."""
-    return fates if chain.mode == SERVER_ORDER else (Fate.DELIVERED, *fates)
+def first_fates(*fates: Fate) -> tuple[Fate, ...]:
+    """The fates of a new writer's append: before it, he reads where the chain ends."""
+    return (Fate.DELIVERED, *fates)
 
 
 def times(client: redis.Redis, chain: Chain, append_id: bytes) -> int:
@@ -91,7 +107,7 @@ def test_exactly_once_while_another_appends(
     """Somebody else comes first between any two attempts."""
     other = other_writer(engine, chain)
     driver = LongDriver(engine, before=lambda number: number == between and other.append())
-    outcome, under_way = write(driver, chain, first_fates(chain, LOST, *later))
+    outcome, under_way = write(driver, chain, first_fates(LOST, *later))
     found = times(client, chain, under_way.items[0].append_id)
     assert found == isinstance(outcome, Appended) or isinstance(outcome, AppendUnknown)
     for request in driver.executions:
@@ -179,7 +195,7 @@ def test_lost_replies_use_up_no_retries_of_conflicts(engine: Engine) -> None:
 def test_an_ambiguous_append_is_never_linked_anew(engine: Engine, chain: Chain) -> None:
     """All attempts are the same bytes until the answer is there."""
     driver = LongDriver(engine)
-    write(driver, chain, first_fates(chain, LOST, REFUSED, LOST, REFUSED, LOST))
+    write(driver, chain, first_fates(LOST, REFUSED, LOST, REFUSED, LOST))
     sent = [request for request in driver.executions if request.script.name.startswith("audit_chain_append")]
     assert len(sent) >= 3
     assert all(request == sent[0] for request in sent)
@@ -189,7 +205,7 @@ def test_two_writers_with_equal_events_make_two_records(engine: Engine, client: 
     """At one head, at one moment: their append ids tell them apart."""
     other = other_writer(engine, chain)
     driver = LongDriver(engine, before=lambda number: number == 2 and other.append())
-    outcome, _ = write(driver, chain, first_fates(chain, LOST))
+    outcome, _ = write(driver, chain, first_fates(LOST))
     assert isinstance(outcome, Appended)
     records = records_in(client, chain)
     assert [record.event for record in records] == [EVENT, EVENT]
@@ -248,13 +264,13 @@ def test_an_append_that_was_sealed_before_its_outcome_was_known_is_unknown(
     other, seal_now = other_writer(engine, chain), sealing(client, chain)
 
     def before(number: int) -> None:
-        if number == 3 - (chain.mode == SERVER_ORDER):
+        if number == 3:
             other.append()
             other.append()
             seal_now()
 
     driver = LongDriver(engine, before=before)
-    outcome, under_way = write(driver, chain, first_fates(chain, LOST))
+    outcome, under_way = write(driver, chain, first_fates(LOST))
     assert isinstance(outcome, AppendUnknown)
     assert isinstance(outcome.cause, Sealed)
     sent = len(driver.executions)
@@ -287,6 +303,34 @@ def test_a_new_writer_begins_at_a_chain_that_was_sealed(engine: Engine, client: 
     assert outcome.seq == 3
 
 
+class Swallowing(LongDriver):
+    """The first append is lost on its way, and never executed."""
+
+    swallowed = False
+
+    def attempt(self, request: CallScript) -> object:
+        """Lose it, or let it through."""
+        if not self.swallowed and request.script.name.startswith("audit_chain_append"):
+            self.swallowed = True
+            raise Unavailable("the request was lost", definite=False)
+        return super().attempt(request)
+
+
+def test_a_new_writer_knows_that_an_append_lost_on_its_way_was_not_sealed(
+    engine: Engine, client: redis.Redis, chain: Chain
+) -> None:
+    """It read the end first, beyond all that was sealed then: the resend is appended, and is no unknown outcome."""
+    other = other_writer(engine, chain)
+    for _ in range(3):
+        other.append()
+    sealing(client, chain)()
+    driver = Swallowing(engine)
+    outcome, _ = write(driver, chain)
+    assert driver.swallowed
+    assert isinstance(outcome, Appended)
+    assert outcome.seq == 3
+
+
 # ---------------------------------------------------------------------------------------------- what was lost
 
 
@@ -300,7 +344,7 @@ def test_a_writer_that_sees_its_records_lost_stops(
     for _ in range(3):
         write(driver, chain, memory=memory)
     begun(client, chain, left) if left else client.delete(*chain.keys)
-    if go_on and chain.mode != SERVER_ORDER:
+    if go_on:
         for _ in range(3):
             other_writer(engine, chain).append(b"2")
     before = raw(client, chain)
@@ -313,7 +357,91 @@ def test_a_writer_that_sees_its_records_lost_stops(
     assert isinstance(outcome, Appended), "a new writer goes on"
 
 
+@pytest.mark.parametrize("longer", range(3))
+def test_a_writer_that_sees_its_records_replaced_stops(engine: Engine, client: redis.Redis, chain: Chain, longer: int) -> None:
+    """The chain is as long as he knew it, or longer, but another: whoever made it, and however often he asks."""
+    driver, memory = LongDriver(engine), Memory()
+    for _ in range(3):
+        write(driver, chain, memory=memory)
+    client.delete(*chain.keys)
+    begun(client, chain, 3)
+    for _ in range(longer):
+        other_writer(engine, chain).append()
+    before = raw(client, chain)
+    for _ in range(2):
+        outcome, _ = write(driver, chain, memory=memory)
+        assert isinstance(outcome, NotAppended)
+        assert isinstance(outcome.cause, Regress)
+        assert raw(client, chain) == before
+
+
+def test_an_end_that_is_far_back_is_found(engine: Engine, client: redis.Redis, chain: Chain) -> None:
+    """By a writer that slept while others appended; and that it is in the middle of a batch does not matter."""
+    driver, memory = LongDriver(engine), Memory()
+    write(driver, chain, memory=memory)
+    records = records_in(client, chain)
+    others = made(chain, 400, first=1, previous=records[0].hash)
+    append_raw(client, chain, others)
+    outcome, _ = write(driver, chain, memory=memory)
+    assert isinstance(outcome, Appended)
+    assert outcome.seq == 401
+    assert len(records_in(client, chain)) == 402
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_an_answer_that_is_read_late_makes_nobody_forget(
+    engine: Engine, client: redis.Redis, chain: Chain, known: bool
+) -> None:
+    """Two threads of one writer: the store answers the one first, who reads it last. Then the newest record is lost."""
+    driver, memory = LongDriver(engine), Memory()
+    if known:
+        write(driver, chain, memory=memory)
+    slow = Run(appending.settle(chain, memory, Appending((Item(b"s" * 16, EVENT),))))
+    assert slow.wish
+    late = driver.outcome(slow.wish)
+    outcome, _ = write(driver, chain, memory=memory)
+    assert isinstance(outcome, Appended)
+    slow.feed(late)
+    assert memory.head
+    assert memory.head.next_seq == outcome.seq + 1
+    records = records_in(client, chain)[:-1]
+    plant(client, chain, [stored(each) for each in records], head_text(records) if records else None)
+    outcome, _ = write(driver, chain, memory=memory)
+    assert isinstance(outcome, NotAppended)
+    assert isinstance(outcome.cause, Regress)
+
+
+def test_a_memory_learns_only_what_is_newer() -> None:
+    """A later end, or the same end of which more is sealed; not another hash at an end that is known."""
+    memory = Memory()
+    known, other = "1" * 64, "2" * 64
+    assert memory.learn(Head(5, 2, known)) == Head(5, 2, known)
+    for older in (Head(4, 3, other), Head(5, 1, known), Head(5, 4, other), Head(0, 0, other)):
+        assert memory.learn(older) == Head(5, 2, known)
+    for newer in (Head(5, 3, known), Head(6, 0, other)):
+        assert memory.learn(newer) == memory.head == newer
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
+def test_a_forked_process_has_a_memory_of_its_own() -> None:
+    """It knows what its parent knew, and does not wait for a thread of the parent's that was just learning."""
+    memory = Memory(Head(5, 2, "1" * 64))
+    with memory._lock:
+        child = os.fork()
+        if not child:
+            signal.alarm(20)  # ends one that waits for ever
+            os._exit(memory.learn(Head(4, 2, "2" * 64)).next_seq)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
+    assert memory.learn(Head(6, 2, "3" * 64)).next_seq == 6
+
+
 # ---------------------------------------------------------------------------------------------- errors
+
+
+def pickled(error: AppendFailed) -> AppendFailed:
+    """What comes out of a pickle that it was put into."""
+    again: AppendFailed = pickle.loads(pickle.dumps(error))  # noqa: S301  it is our own
+    return again
 
 
 class Answering(LongDriver):
@@ -360,9 +488,24 @@ def test_every_error_becomes_one_of_two_that_carry_the_event(
     assert outcome.__cause__ is outcome.cause
     if isinstance(answer, Exception):
         assert outcome.cause is answer
-    again = pickle.loads(pickle.dumps(outcome))  # noqa: S301  it is our own
+    again = pickled(outcome)
     assert (type(again), again.event, again.append_id, str(again)) == (verdict, EVENT, outcome.append_id, str(outcome))
     assert type(again.cause) is type(outcome.cause)
+
+
+@pytest.mark.parametrize("again", [pickled, copy.copy, copy.deepcopy])
+def test_an_error_that_is_copied_tells_of_all_events(engine: Engine, again: Callable[[AppendFailed], AppendFailed]) -> None:
+    """By a pickle or otherwise: of each that failed together, its event, its id and its cause; and notes come with it."""
+    items = tuple(Item(bytes([number]) * 16, b"%d" % number) for number in range(3))
+    protocol = appending.append_items(Chain(name="orders", mode="batch"), Memory(), items)
+    with pytest.raises(NotAppended) as caught:
+        LongDriver(engine).run(protocol, (REFUSED,))
+    caught.value.add_note("seen")
+    copied = again(caught.value)
+    assert [(each.append_id, each.event) for each in copied.together] == [(each.append_id, each.event) for each in items]
+    assert [str(each) for each in copied.together] == [str(each) for each in caught.value.together]
+    assert all(isinstance(each.cause, Unavailable) for each in copied.together)
+    assert copied.__notes__ == ["seen"]
 
 
 def test_an_overload_after_an_ambiguous_attempt_is_waited_out(engine: Engine) -> None:

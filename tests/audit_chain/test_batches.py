@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -14,16 +16,17 @@ import redis
 from attrs import define, field, frozen
 
 from redstep.audit_chain import BATCH, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Chain
-from redstep.audit_chain_appending import Appended, Appending, Item, Outcome
-from redstep.audit_chain_batching import TaskBatches, ThreadBatches, Waiter, freeze
+from redstep.audit_chain_appending import Appended, Appending, Item, Outcome, abandoned
+from redstep.audit_chain_batching import Batch, TaskBatches, ThreadBatches, Waiter, freeze
 from redstep.audit_chain_errors import AppendUnknown, NotAppended
 from redstep.clients.audit_chain import AsyncAuditChain, AuditChain
 from redstep.errors import Unavailable
 from redstep_check.engines import Engine
 from redstep_check.faults import FaultProxy
 from redstep_spec.delivery import Fate
+from support.waiting import eventually
 
-from .support import records_in
+from .support import forks, records_in
 
 CHAIN = Chain(name="orders", mode=BATCH)
 
@@ -60,7 +63,7 @@ def test_a_batch_holds_so_many_and_so_much(sizes: list[int], taken: int) -> None
     batch = freeze(queue)
     assert batch.waiting == all_of_them[:taken]
     assert batch.appending.items == tuple(each.item for each in all_of_them[:taken])
-    assert list(queue) == all_of_them[taken:]
+    assert list(queue) == all_of_them
 
 
 @define
@@ -126,9 +129,8 @@ class Caller:
 
 
 def queued(batches: ThreadBatches, number: int) -> None:
-    """Wait until so many are in the queue."""
-    while len(batches._queue) < number:
-        pass
+    """Wait until so many are in the queue, those in flight among them."""
+    assert eventually(lambda: len(batches._queue) >= number)
 
 
 def begun(batches: ThreadBatches, store: Store, number: int) -> list[Caller]:
@@ -138,7 +140,7 @@ def begun(batches: ThreadBatches, store: Store, number: int) -> list[Caller]:
     store.wait_for_one()
     for place, caller in enumerate(callers[1:], start=1):
         caller.begin(batches)
-        queued(batches, place)
+        queued(batches, place + 1)
     return callers
 
 
@@ -235,6 +237,111 @@ def test_who_is_interrupted_while_he_waits_leaves_his_event_behind(monkeypatch: 
     store.let_go()
     assert leader.ended().seq == 0
     assert store.abandoned == []
+
+
+class Interrupting(deque[Waiter]):
+    """A queue that takes a waiter in, whom an interruption meets just then."""
+
+    def append(self, waiter: Waiter, /) -> None:
+        """Take him in, once."""
+        super().append(waiter)
+        raise KeyboardInterrupt
+
+
+def test_who_is_interrupted_before_he_leads_leaves_no_event_without_a_leader() -> None:
+    """There is nobody else: it is kept."""
+    store = Store()
+    batches = ThreadBatches(store.send, store.abandon)
+    batches._queue = Interrupting()
+    with pytest.raises(KeyboardInterrupt):
+        batches.append(Item(b"\1" * 16, b"1"))
+    assert store.abandoned == [(b"1",)]
+    late = Caller(9)
+    late.begin(batches)
+    assert numbers(store.wait_for_one()) == [9]
+    store.let_go()
+    assert late.ended().seq == 9
+
+
+def test_an_interruption_while_a_batch_is_made_loses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was to go in waits as before, and another leads it."""
+    store = Store()
+    batches = ThreadBatches(store.send, store.abandon)
+    callers = begun(batches, store, 4)
+    interruptions = [KeyboardInterrupt()]
+
+    def interrupted(queue: deque[Waiter]) -> Batch[Waiter]:
+        batch = freeze(queue)
+        if interruptions:
+            raise interruptions.pop()
+        return batch
+
+    monkeypatch.setattr("redstep.audit_chain_batching.freeze", interrupted)
+    store.let_go()
+    assert numbers(store.wait_for_one()) == [1, 2, 3]
+    store.let_go()
+    assert isinstance(callers[1].ended(), KeyboardInterrupt)
+    assert [caller.ended().seq for caller in (callers[0], *callers[2:])] == [0, 2, 3]
+    assert store.abandoned == []
+
+
+@pytest.mark.parametrize("heard", [0, 1, 2, 3])
+def test_an_interruption_while_outcomes_are_told_leaves_nobody_waiting(heard: int) -> None:
+    """Who was told has his; the others hear from the next leader, who asks about the very same batch."""
+    store = Store()
+
+    def send(appending: Appending) -> Iterator[Outcome]:
+        outcomes = store.send(appending)
+        yield from outcomes[: heard if len(store.arrived) == 2 else None]
+        if len(store.arrived) == 2:
+            raise KeyboardInterrupt
+
+    batches = ThreadBatches(send, store.abandon)  # type: ignore[arg-type]
+    callers = begun(batches, store, 4)
+    store.let_go()
+    store.wait_for_one()
+    store.let_go()
+    if heard < 3:
+        assert store.wait_for_one() is store.arrived[1]
+        store.let_go()
+    assert isinstance(callers[1].ended(), KeyboardInterrupt)
+    assert [caller.ended().seq for caller in (callers[0], *callers[2:])] == [0, 2, 3]
+    assert store.abandoned == []
+
+
+@forks
+@pytest.mark.parametrize("locked", [False, True], ids=["", "while a thread holds the lock"])
+def test_a_forked_process_begins_with_no_leader(locked: bool) -> None:
+    """Its parent's leads a batch, which goes in once; what the child appends goes in from there."""
+    store = Store()
+    batches = ThreadBatches(store.send, store.abandon)
+    callers = begun(batches, store, 3)
+    store.let_go()
+    store.wait_for_one()
+    with batches._lock if locked else nullcontext():
+        child = os.fork()
+    if not child:
+        signal.alarm(20)  # ends one that waits for ever
+        mine, other = Caller(9), Store()  # threads of the parent's wait in the first one
+        batches._send = other.send
+        mine.begin(batches)
+        sent = numbers(other.wait_for_one())
+        other.let_go()
+        os._exit(0 if sent == [9] and mine.ended().seq == 9 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    store.let_go()
+    assert [caller.ended().seq for caller in callers] == [0, 1, 2]
+    assert [numbers(each) for each in store.arrived] == [[0], [1, 2]]
+
+
+def test_what_is_known_to_be_in_the_chain_is_not_kept() -> None:
+    """Though its leader was interrupted before he could tell."""
+    where = (Appended(0, "0" * 64),)
+    appending = Appending((Item(b"i" * 16, b"1"),), appended=where)
+    protocol = abandoned(CHAIN, appending, KeyboardInterrupt(), lambda _: pytest.fail("it was kept"))
+    with pytest.raises(StopIteration) as ended:
+        next(protocol)
+    assert ended.value.value == where
 
 
 # ---------------------------------------------------------------------------------------------- tasks, on a real engine

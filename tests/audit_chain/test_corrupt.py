@@ -7,16 +7,16 @@ import pytest
 import redis
 
 from redstep import audit_chain_appending as appending
-from redstep.audit_chain import SERVER_ORDER, Chain, append, append_next, read, seal
+from redstep.audit_chain import Chain, Kind, append, append_next, read, read_append_next, seal
 from redstep.audit_chain_appending import Appending, Item, Memory
 from redstep.audit_chain_encoding import Record, digest_of, linked, parsed, stored
 from redstep.audit_chain_errors import NotAppended
-from redstep.errors import Corrupt
+from redstep.errors import Corrupt, Misuse
 from redstep.wishes import CallScript
 from redstep_check.engines import Engine
 
 from .conftest import needs_bit
-from .support import EVENT, LongDriver, dump, head_text, made, plant, raw
+from .support import EVENT, LongDriver, dump, executed, head_text, made, plant, raw
 
 CHAIN = Chain(name="orders")
 OTHER = Chain(name="others")
@@ -79,7 +79,7 @@ REQUESTS: dict[str, Callable[[], CallScript]] = {
     "append a batch": lambda: append(CHAIN, [next_record(), linked(CHAIN.chain_id, 5, next_record().hash, b"m" * 16, EVENT)]),
     "append again": lambda: append(CHAIN, GOOD[-1:]),
     "append from the beginning": lambda: append(CHAIN, made(CHAIN, 1, event=b"2")),
-    "append next": lambda: append_next(CHAIN, 4, b"n" * 16, EVENT, digest_of(EVENT)),
+    "append next": lambda: append_next(CHAIN, 4, GOOD[-1].hash.hex(), b"n" * 16, EVENT, digest_of(EVENT)),
     "seal": lambda: seal(CHAIN, 2, 1),
     "seal nothing": lambda: seal(CHAIN, 0, 1),
 }
@@ -147,6 +147,30 @@ def test_an_append_id_that_is_not_in_its_record_is_corrupt(server: Engine, ids: 
         assert dump(client) == before
 
 
+@pytest.mark.parametrize("size", [1, 60, len(TEXTS[1]) - len(EVENT)])
+def test_an_append_id_whose_record_is_cut_off_is_corrupt(server: Engine, size: int) -> None:
+    """Whatever is left of it, for its hash could not be told."""
+    with server.client() as client:
+        plant(client, CHAIN, [TEXTS[0], TEXTS[1][:size], *TEXTS[2:]], HEAD)
+        client.hset(CHAIN.keys[2], items=[GOOD[1].append_id, 1])
+        request = append_next(CHAIN, 4, GOOD[-1].hash.hex(), GOOD[1].append_id, EVENT, digest_of(EVENT))
+        before = dump(client)
+        with pytest.raises(Corrupt, match=":ids"):
+            LongDriver(server).attempt(request)
+        assert dump(client) == before
+
+
+@pytest.mark.parametrize("size", [0, 1, 60, len(TEXTS[1]) - len(EVENT)])
+def test_an_end_whose_record_is_cut_off_is_not_the_one_that_was_known(server: Engine, size: int) -> None:
+    """It is another chain than the caller was told of, and nothing is appended to it."""
+    with server.client() as client:
+        plant(client, CHAIN, [TEXTS[0], TEXTS[1][:size], *TEXTS[2:]], HEAD)
+        request = append_next(CHAIN, 1, GOOD[0].hash.hex(), b"n" * 16, EVENT, digest_of(EVENT))
+        before = dump(client)
+        assert read_append_next(executed(client, request)).kind is Kind.REGRESS
+        assert dump(client) == before
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_corrupt_is_no_conflict(engine: Engine, client: redis.Redis, chain: Chain, state: str) -> None:
     """A writer gives up at once, and his event is not appended."""
@@ -156,7 +180,7 @@ def test_corrupt_is_no_conflict(engine: Engine, client: redis.Redis, chain: Chai
     [outcome] = driver.run(appending.outcomes(chain, Memory(), Appending((Item(b"n" * 16, EVENT),))))
     assert isinstance(outcome, NotAppended)
     assert isinstance(outcome.cause, Corrupt)
-    assert len(driver.executions) <= 2 - (chain.mode == SERVER_ORDER)
+    assert len(driver.executions) <= 2
     assert dump(client) == before
 
 
@@ -204,6 +228,31 @@ def test_an_append_at_odds_with_itself_is_refused(engine: Engine, client: redis.
         assert dump(client) == before
 
 
+@pytest.mark.parametrize("size", [1, 2, 500])
+@pytest.mark.parametrize("base", [0, 1])
+@pytest.mark.parametrize("its_hash", [ZERO, "first", "last in capitals", "last of one less"])
+def test_an_append_that_states_another_hash_is_refused(
+    engine: Engine, client: redis.Redis, its_hash: str, base: int, size: int
+) -> None:
+    """Also when all else is right, and so is the base that the caller remembers: head and last record would disagree."""
+    records = made(CHAIN, size, first=4, previous=GOOD[-1].hash)
+    stated = {
+        "first": GOOD[0].hash.hex(),
+        "last in capitals": records[-1].hash.hex().upper(),
+        "last of one less": GOOD[-1].hash.hex(),
+    }
+    plant(client, CHAIN, TEXTS, HEAD)
+    before = dump(client)
+    request = append(CHAIN, records, base)
+    with pytest.raises(Misuse) as caught:
+        LongDriver(engine).attempt(changed(request, 5, stated.get(its_hash, its_hash)))
+    assert caught.value.argument == "hash"
+    assert dump(client) == before
+    LongDriver(engine).attempt(request)
+    assert [parsed(text) for text in raw(client, CHAIN).records] == [*GOOD, *records]
+    assert raw(client, CHAIN).head == head_text(records).encode()
+
+
 @pytest.mark.parametrize(
     "records",
     [
@@ -234,11 +283,13 @@ def test_the_largest_batches_are_not(engine: Engine, client: redis.Redis, record
 
 
 @pytest.mark.parametrize(
-    ("place", "value"), [(1, b"\1\0\0"), (2, "x"), (3, "x"), (3, "-1"), (4, b"i" * 15), (5, b"d" * 31), (6, b"")]
+    ("place", "value"),
+    [(1, b"\1\0\0"), (2, "x"), (3, "x"), (3, "-1"), (4, "0" * 63), (4, "A" * 64), (5, b"i" * 15), (6, b"d" * 31), (7, b"")],
 )
 def test_an_append_next_at_odds_with_itself_is_refused(server: Engine, place: int, value: object) -> None:
     """Before anything is written."""
     with server.client() as client:
+        request = append_next(CHAIN, 0, CHAIN.genesis.hex(), b"n" * 16, EVENT, digest_of(EVENT))
         with pytest.raises(Exception, match="refused by the script"):
-            LongDriver(server).attempt(changed(append_next(CHAIN, 0, b"n" * 16, EVENT, digest_of(EVENT)), place, value))
+            LongDriver(server).attempt(changed(request, place, value))
         assert dump(client) == {}

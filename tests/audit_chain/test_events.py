@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -123,6 +124,30 @@ def test_the_bounds_are_not_misuse() -> None:
         assert canonical(deep).startswith(b"[[[")
         with pytest.raises(Misuse, match="deep"):
             canonical([deep])
+
+
+@pytest.mark.parametrize("kind", ["list", "dict"])
+def test_what_is_shared_counts_wherever_it_is(kind: str) -> None:
+    """A small value may have a canonical form that nobody could write down; it is not tried."""
+    value: Any = "x"
+    for _ in range(DEPTH_MAX - 1):
+        value = [value, value] if kind == "list" else {"a": value, "b": value}
+    with pytest.raises(Misuse, match="has more than"):
+        canonical(value)
+    with pytest.raises(Misuse, match="has more than"):
+        canonical([["x" * EVENT_BYTES_MAX] * EVENT_BYTES_MAX])
+
+
+@pytest.mark.parametrize(
+    "shape", [lambda text: [text], lambda text: {"a": text}, lambda text: {text: 0}, lambda text: [[], text]]
+)
+def test_the_largest_event_may_have_any_shape(shape: Callable[[str], object]) -> None:
+    """To the last byte."""
+    around = len(canonical(shape("")))
+    assert len(canonical(shape("x" * (EVENT_BYTES_MAX - around)))) == EVENT_BYTES_MAX
+    for more in (1, 1000):
+        with pytest.raises(Misuse):
+            canonical(shape("x" * (EVENT_BYTES_MAX - around + more)))
 
 
 def test_without_the_extra_the_error_says_what_to_install() -> None:

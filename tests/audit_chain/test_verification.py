@@ -23,7 +23,7 @@ from redstep.errors import Corrupt
 from redstep.sync_driver import SyncDriver
 from redstep_check.engines import Engine
 
-from .support import EVENT, append_raw, begun, head_text, made, plant
+from .support import EVENT, append_raw, begun, head_text, long_chain, made, plant
 
 CHAIN = Chain(name="orders")
 OTHER = Chain(name="others")
@@ -241,6 +241,21 @@ def test_a_tail_of_a_file_that_the_store_does_not_hold_diverges(client: redis.Re
     assert (verdict.why, verdict.position) == (Break.DIVERGED, 6)
 
 
+@pytest.mark.parametrize("forged", ["file", "store"])
+@pytest.mark.parametrize("base", [0, 3])
+@pytest.mark.parametrize("end", [6, 7, SIZE])
+@pytest.mark.parametrize("size", range(SIZE + 1))
+def test_no_anchor_covers_up_for_files_and_a_store_that_differ(
+    client: redis.Redis, tmp_path: Path, forged: str, size: int, end: int, base: int
+) -> None:
+    """One was made anew from 5 on, and the anchor is of the other: nothing is verified, be it of the file's very end."""
+    chains = {"file": SOUND, "store": SOUND, forged: tail(SOUND, 5)}
+    plant(client, CHAIN, [stored(each) for each in chains["store"][base:]], head_text(chains["store"], base))
+    verdict = judged(client, checkpoint(size), [segment(tmp_path / "1", chains["file"][:end])])
+    assert (verdict.integrity, verdict.why) == (Integrity.BROKEN, Break.DIVERGED)
+    assert verdict.position == (size if 5 < size < end else end) - 1
+
+
 @pytest.mark.parametrize("cut", [1, 3, 20])
 def test_a_file_that_was_cut_off_is_told(client: redis.Redis, tmp_path: Path, cut: int) -> None:
     """Its last record can't be read."""
@@ -262,16 +277,24 @@ def test_a_file_that_is_missing_is_an_error(client: redis.Redis, tmp_path: Path)
 
 
 def test_no_alarm_while_appends_run_and_seals_move_the_base(server: Engine, tmp_path: Path) -> None:
-    """Writers, an archivist and verifiers at once: all verdicts of two seconds are sound, and changes were seen."""
-    deadline, restarts, grown = time.monotonic() + 2, 0, 0
+    """Writers, an archivist and verifiers at once: all verdicts of two seconds, or more, are sound, and changes were seen."""
+    began_s = time.monotonic()
     verdicts: list[tuple[Verdict, Verdict]] = []
     failures: list[BaseException] = []
+
+    def changes_were_seen() -> bool:
+        grown = any(anchored.next_seq > consistent.next_seq for consistent, anchored in verdicts)
+        return len(verdicts) > 20 and grown and any(consistent.first_seq > 0 for consistent, _ in verdicts)
+
+    def goes_on() -> bool:
+        passed_s = time.monotonic() - began_s
+        return not failures and (passed_s < 2 or (passed_s < 60 and not changes_were_seen()))
 
     def until_the_end(work: Callable[[AuditChain], object]) -> Callable[[], None]:
         def run() -> None:
             try:
                 with server.client() as client, AuditChain(client, "orders", mode="batch", conflict_retries=1000) as chain:
-                    while time.monotonic() < deadline:
+                    while goes_on():
                         work(chain)
             except BaseException as error:  # noqa: BLE001  told below
                 failures.append(error)
@@ -296,15 +319,11 @@ def test_no_alarm_while_appends_run_and_seals_move_the_base(server: Engine, tmp_
     for thread in threads:
         thread.join()
     assert failures == []
-    assert len(verdicts) > 20
+    assert changes_were_seen()
     for consistent, anchored in verdicts:
         assert consistent.integrity is Integrity.CONSISTENT
         assert anchored.why is None
         assert anchored.integrity is (Integrity.VERIFIED if anchored.compared else Integrity.CONSISTENT)
-        grown += anchored.next_seq > consistent.next_seq
-        restarts += consistent.first_seq > 0
-    assert grown
-    assert restarts
     with server.client() as client, AuditChain(client, "orders") as chain:
         files = sorted(tmp_path.iterdir())
         whole = chain.verify(chain.checkpoint(), files)
@@ -371,18 +390,9 @@ RECORDS = int(os.environ.get("REDSTEP_RECORDS", "20000"))
 PEAK_BYTES = 16 * 1024 * 1024
 
 
-def long_chain(client: redis.Redis, size: int) -> None:
-    """Store a chain of this many records, about 200 bytes each, by the script."""
-    previous, event = CHAIN.genesis, b'{"what":"%s"}' % (b"x" * 70)
-    for first in range(0, size, 500):
-        batch = made(CHAIN, min(500, size - first), first=first, previous=previous, event=event)
-        append_raw(client, CHAIN, batch)
-        previous = batch[-1].hash
-
-
-def test_a_long_chain_is_verified_a_page_at_a_time(server: Engine, server_client: redis.Redis) -> None:
+def test_a_long_chain_is_verified_a_page_at_a_time(server_client: redis.Redis) -> None:
     """No page is longer than its bound, one is held at a time, and no more memory is taken than a few pages need."""
-    long_chain(server_client, RECORDS)
+    long_chain(server_client, CHAIN, RECORDS)
     with AuditChain(server_client, "orders") as chain:
         anchor = chain.checkpoint()
     held: list[int] = []
@@ -390,26 +400,30 @@ def test_a_long_chain_is_verified_a_page_at_a_time(server: Engine, server_client
     driver = SyncDriver(server_client)
     executed = driver.call_script
 
+    def records() -> int:
+        gc.collect()
+        return sum(type(each) is Record for each in gc.get_objects())
+
     def call_script(request: Any) -> object:
         reply: Any = executed(request)
         pages.append(len(reply[5]))
         if len(pages) % 10 == 1:
-            held.append(sum(type(each) is Record for each in gc.get_objects()))
+            held.append(records() - before)
         return reply
 
     driver.call_script = call_script  # type: ignore[method-assign]
+    before = records()
+    assert before >= SIZE, "those that this module holds are counted"
     tracemalloc.start()
-    started = time.monotonic()
     verdict = driver.run(verify(CHAIN, anchor))
-    seconds, peak = time.monotonic() - started, tracemalloc.get_traced_memory()[1]
+    peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (verdict.integrity, verdict.next_seq) == (Integrity.VERIFIED, RECORDS)
     assert len(pages) == 1 + -(-RECORDS // PAGE_RECORDS_MAX)
     assert max(pages) <= PAGE_BYTES
     assert len(held) > 3
-    assert max(held) - min(held) <= 1
+    assert max(held) <= 1
     assert peak < PEAK_BYTES
-    print(f"{RECORDS:,} records in {seconds:.1f} s, {peak / 2**20:.1f} MiB at most; {server.version}")  # noqa: T201
 
 
 def test_pages_of_large_records_are_bounded_too(client: redis.Redis) -> None:

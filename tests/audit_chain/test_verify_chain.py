@@ -6,7 +6,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from redstep.audit_chain_encoding import Record, page_of, stored
 from redstep_check.commands.verify_chain import verify_chain
 from redstep_check.engines import Engine
 
-from .support import append_raw, begun, head_text, made, plant
+from .support import begun, head_text, long_chain, made, plant
 
 CHAIN = Chain(name="orders")
 SIZE = 40
@@ -162,39 +161,43 @@ def test_a_checkpoint_that_was_tampered_with(url: str, server_client: redis.Redi
     assert "is not that of this text" in result.output
 
 
-PROGRAM = "from redstep_check.commands.verify_chain import verify_chain; verify_chain()"
+PROGRAM = """
+import time
+from redstep.sync_driver import SyncDriver
+from redstep_check.commands.verify_chain import verify_chain
 
+def page(driver, request):
+    pages.append(request)
+    if len(pages) == 20:
+        time.sleep(3600)
+    return read(driver, request)
 
-def long_chain(client: redis.Redis, size: int) -> None:
-    """A chain that takes a while."""
-    previous = CHAIN.genesis
-    for first in range(0, size, 500):
-        batch = made(CHAIN, 500, first=first, previous=previous)
-        append_raw(client, CHAIN, batch)
-        previous = batch[-1].hash
+pages, read = [], SyncDriver.call_script
+SyncDriver.call_script = page
+verify_chain()
+"""
+"""It goes no further than the middle of a long chain, so that an interruption finds it at work, however late it comes."""
 
 
 def test_ctrl_c_ends_it_cleanly(url: str, server_client: redis.Redis) -> None:
     """With 130, and a word, in the middle of a run that shows a bar on a terminal."""
-    long_chain(server_client, 50_000)
+    long_chain(server_client, CHAIN, 20_000)
     terminal, end = pty.openpty()
     command = [sys.executable, "-c", PROGRAM, url, "orders"]
     running: Any = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=end, env={**os.environ, "TERM": "xterm"})  # noqa: S603
     os.close(end)
     shown = b""
-    while b"/50000" not in shown:
+    while b"/20000" not in shown:
         shown += os.read(terminal, 4096)
     running.send_signal(signal.SIGINT)
-    started = time.monotonic()
     try:
         while part := os.read(terminal, 4096):
             shown += part
     except OSError:  # a terminal whose other end is closed
         pass
-    said, _ = running.communicate(timeout=10)
+    said, _ = running.communicate(timeout=60)
     os.close(terminal)
     assert running.returncode == 130
-    assert time.monotonic() - started < 5
     assert said == b""
     assert b"interrupted" in shown
     assert b"Traceback" not in shown

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from redstep.circuit_breaker import Permit, State, View
+from redstep.circuit_breaker import State, View
 from redstep.clients.circuit_breaker import (
     AsyncCircuitBreaker,
     AsyncSharedCircuitBreaker,
@@ -174,5 +174,3 @@ PLAYS = {
     "shared-sync": SharedPlay,
     "shared-asyncio": AsyncSharedPlay,
 }
-FIRST = Permit(0, 0)
-"""What every breaker gives first."""

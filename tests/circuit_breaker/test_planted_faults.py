@@ -82,7 +82,7 @@ FAULTS = [
         "listeners are told within one another",
         "CB-11",
         PROTOCOLS,
-        "while self._waiting and self._begin():",
+        "while self._waiting and self._telling.setdefault(process, me) is me:",
         "while self._waiting:",
         "local-sync",
         listeners.test_a_listener_may_use_the_breaker,
@@ -91,8 +91,8 @@ FAULTS = [
         "a crowd of tellers",
         "CB-9",
         PROTOCOLS,
-        "begins, self._is_telling = not self._is_telling, True",
-        "begins = True",
+        "self._telling.setdefault(process, me) is me",
+        "self._telling.setdefault(process, me)",
         "local-asyncio",
         listeners.test_a_slow_listener_is_not_told_two_things_at_a_time,
     ),
@@ -160,7 +160,7 @@ FAULTS = [
             ("a full store", '"NOSCRIPT", "OOM",', '"NOSCRIPT",'),
             ("a wrong type", ', "WRONGTYPE"}', "}"),
             ("no connection free", "ServiceOverloaded, MaxConnectionsError, ", ""),
-            ("this breaker's refusal", "(isinstance(error, CircuitOpen) and error.name == name)", "False"),
+            ("this breaker's refusal", "(isinstance(error, CircuitOpen) and error.identity == identity)", "False"),
         )
     ),
     _caught(

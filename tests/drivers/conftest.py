@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from redstep_check.engines import DEFAULT, Engine, EngineUnavailable, open_engine
+from redstep_check.engines import DEFAULT, Engine
 from redstep_check.faults import FaultProxy
+from support.servers import listening
 
-from .stage import AsyncStage, Stage, SyncStage, free_port
+from .stage import AsyncStage, Stage, SyncStage
 
 STAGES = {"sync": SyncStage, "asyncio": AsyncStage}
 
@@ -15,11 +16,8 @@ STAGES = {"sync": SyncStage, "asyncio": AsyncStage}
 @pytest.fixture(scope="package")
 def tcp_engine() -> Iterator[Engine]:
     """An engine with a port too: redis-py's pools behave otherwise over TCP, for there they expect maintenance notices."""
-    try:
-        with open_engine(DEFAULT, config={"port": str(free_port()), "bind": "127.0.0.1"}) as engine:
-            yield engine
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
+    with listening(DEFAULT) as (engine, _):
+        yield engine
 
 
 @pytest.fixture

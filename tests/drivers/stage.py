@@ -1,10 +1,8 @@
 """The stage: one of the two drivers before an engine, and the protocols that are played there."""
 
 import asyncio
-import socket
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any, cast
@@ -29,7 +27,6 @@ from redstep_check.faults import FaultProxy
 POLICY = Policy(limits=Limit(100, 3_600_000), representation=ZSET)
 [KEY] = POLICY.keys("user")
 COUNT = Script("count", "return {redis.call('INCR', KEYS[1])}")
-FOREVER_S = 3_600
 
 
 # --- protocols --------------------------------------------------------------------------------------------------------
@@ -201,41 +198,9 @@ class AsyncStage(Stage):
 # --- what a play may look at, or bring about ---------------------------------------------------------------------------
 
 
-def free_port() -> int:
-    """A port on loopback that nobody has."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return cast("int", free.getsockname()[1])
-
-
-def eventually(fact: Callable[[], bool], within_s: float = 10) -> bool:
-    """Does the fact come true before the deadline?"""
-    deadline = time.monotonic() + within_s
-    while not fact():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.002)
-    return True
-
-
 def in_use(pool: Any) -> int:
     """How many connections of a pool are with somebody."""
     return cast("int", pool.get_connection_count()[1][0])
-
-
-def blocked(admin: redis.Redis, number: int = 1) -> bool:
-    """Do so many clients wait for their reply?"""
-    return bool(admin.info("clients")["blocked_clients"] == number)
-
-
-@contextmanager
-def writes_paused(admin: redis.Redis) -> Iterator[None]:
-    """While a server is paused it takes scripts, and neither runs nor answers them."""
-    admin.client_pause(FOREVER_S * 1000, all=False)
-    try:
-        yield
-    finally:
-        admin.client_unpause()
 
 
 @contextmanager

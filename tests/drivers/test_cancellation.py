@@ -15,9 +15,10 @@ from attrs import frozen
 from redstep import Usage
 from redstep.scripts import Script
 from redstep.wishes import Announce, CallScript, RunWork, Sleep, Wish
+from support.servers import FOREVER_S, blocked, writes_paused
+from support.tasks import alone, cancelled, no_complaints, soon, turns
 
-from .stage import FOREVER_S, Stage, acquire, blocked, count, guarding, in_use, once, peek, writes_paused
-from .tasks import alone, cancelled, no_complaints, soon, turns
+from .stage import Stage, acquire, count, guarding, in_use, once, peek
 
 # --- at every turn of the loop -------------------------------------------------------------------------------------------
 

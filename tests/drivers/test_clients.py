@@ -21,9 +21,10 @@ from redstep import (
 from redstep.rate_limiter import ZSET
 from redstep_check.engines import open_engine
 from redstep_spec.delivery import Fate
+from support.waiting import eventually
 
 from .clients import any_client, client_of
-from .stage import KEY, POLICY, Stage, acquire, eventually, peek
+from .stage import KEY, POLICY, Stage, acquire, peek
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "decoded": {"decode_responses": True},

@@ -16,8 +16,9 @@ from redis.exceptions import MaxConnectionsError
 
 from redstep import ServiceOverloaded, Unavailable, Usage
 from redstep_check.engines import Engine
+from support.servers import impatient, writes_paused
 
-from .stage import Stage, acquire, count, held_connection, in_use, once, peek, writes_paused
+from .stage import Stage, acquire, count, held_connection, in_use, once, peek
 
 POOLS: dict[str, dict[str, Any]] = {
     "one that refuses": {"max_connections": 1},
@@ -95,9 +96,10 @@ def wire(request: pytest.FixtureRequest, engine: Engine) -> Iterator[tuple[redis
 def test_after_a_timeout_each_call_gets_its_own_answer(stage: Stage, wire: tuple[redis.Redis, dict[str, Any]]) -> None:
     """The late reply of an acquire is not taken for that of the peek that follows on the same pool."""
     admin, address = wire
-    driver = stage.driver(stage.client(**address, socket_timeout=0.05, max_connections=1))
+    client = stage.client(**address, max_connections=1)
+    driver = stage.driver(client)
     stage.run(acquire(), driver)
-    with writes_paused(admin), pytest.raises(Unavailable):
+    with writes_paused(admin), impatient(client.connection_pool), pytest.raises(Unavailable):
         stage.run(acquire(), driver)
     for number in range(3):
         assert isinstance(stage.run(peek(), driver), Usage)

@@ -10,9 +10,11 @@ from redis.exceptions import MaxConnectionsError
 from redstep import ServiceOverloaded, Unavailable, rate_limiter
 from redstep.rate_limiter import ZSET
 from redstep_spec.delivery import Fate
+from support.servers import blocked, impatient, writes_paused
+from support.waiting import eventually
 
 from .clients import any_client, client_of
-from .stage import COUNT, Stage, acquire, blocked, count, eventually, held_connection, in_use, once, peek, twice, writes_paused
+from .stage import COUNT, Stage, acquire, count, held_connection, in_use, once, peek, twice
 
 NOT_SENT, REPLY_LOST, FLUSHED = Fate.NOT_SENT, Fate.REPLY_LOST, Fate.FLUSHED
 
@@ -85,10 +87,10 @@ def test_the_danger_is_real(stage: Stage) -> None:
 
 def test_a_reply_that_does_not_come_in_time_leaves_the_outcome_unknown(stage: Stage) -> None:
     """A timeout says nothing about what the engine did; the connection is given up with it."""
-    client = stage.client(socket_timeout=0.05, max_connections=1)
+    client = stage.client(max_connections=1)
     driver = stage.driver(client)
     stage.run(acquire(), driver)
-    with writes_paused(stage.admin):
+    with writes_paused(stage.admin), impatient(client.connection_pool):
         assert stage.failure(acquire(), driver).definite is False
     assert in_use(client.connection_pool) == 0
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from redstep.wishes import Announce, Protocol, ReadClock, RunWork, Sleep, Wish
+from support.servers import FOREVER_S
 
-from .stage import FOREVER_S, Stage, compensation_ms_max, count, guarding
+from .stage import Stage, compensation_ms_max, count, guarding
 
 INTERRUPTIONS = [KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError]
 

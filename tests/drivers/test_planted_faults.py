@@ -161,14 +161,14 @@ FAULTS = [
     Fault(
         name="an interruption is swallowed",
         rule="CM-10",
-        shared=(("if self.interruption is not None:\n            raise", "if self._result is None:\n            raise"),),
+        shared=(("if self.interruption is not None:", "if self.interruption is not None and result is None:"),),
         caught_by=interruptions.test_an_interruption_is_thrown_in_compensated_and_goes_on,
         arguments=(SystemExit, "work"),
     ),
     Fault(
         name="GeneratorExit is thrown in itself",
         rule="CM-10",
-        shared=(("Interrupted() if isinstance(outcome.error, GeneratorExit) else outcome.error", "outcome.error"),),
+        shared=(("return Interrupted() if isinstance(error, GeneratorExit) else error", "return error"),),
         caught_by=interruptions.test_an_interruption_is_thrown_in_compensated_and_goes_on,
         arguments=(GeneratorExit, "work"),
     ),

@@ -14,8 +14,10 @@ from redstep import Corrupt, Limit, Misuse, Unavailable, rate_limiter
 from redstep.rate_limiter import REPRESENTATIONS, Policy
 from redstep.scripts import Script
 from redstep_check.engines import DEFAULT, open_engine
+from support.servers import listening
+from support.waiting import eventually
 
-from .stage import KEY, Stage, acquire, eventually, free_port, in_use, peek, settings
+from .stage import KEY, Stage, acquire, in_use, peek, settings
 
 # --- conditions that a server can be in ---------------------------------------------------------------------------------
 
@@ -149,8 +151,7 @@ def test_an_engine_that_loads_its_data_is_definite(stage: Stage) -> None:
 
 def test_a_cluster_without_its_slots_is_definite(stage: Stage) -> None:
     """CLUSTERDOWN executed nothing."""
-    config = {"cluster-enabled": "yes", "port": str(free_port()), "cluster-port": str(free_port()), "bind": "127.0.0.1"}
-    with open_engine(DEFAULT, config=config) as broken:
+    with listening(DEFAULT, "port", "cluster-port", config={"cluster-enabled": "yes"}) as (broken, _):
         error = stage.failure(acquire(), stage.driver(stage.client(cast("str", broken.address))))
     assert error.definite is True
     assert "CLUSTERDOWN" in str(error)

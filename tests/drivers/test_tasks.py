@@ -8,9 +8,10 @@ import pytest
 from redstep import AsyncRateLimiter, Decision, Limit
 from redstep.rate_limiter import ZSET, Policy
 from redstep.wishes import Announce, RunWork, Sleep, Wish
+from support.servers import FOREVER_S, blocked, writes_paused
+from support.tasks import alone, cancelled, no_complaints, soon, turns
 
-from .stage import FOREVER_S, Stage, acquire, blocked, compensation_ms_max, count, guarding, in_use, once, writes_paused
-from .tasks import alone, cancelled, no_complaints, soon, turns
+from .stage import Stage, acquire, compensation_ms_max, count, guarding, in_use, once
 
 
 def test_a_timeout_around_a_call_works(async_stage: Stage) -> None:

@@ -11,9 +11,11 @@ from typing import cast
 import pytest
 
 from redstep import Decision, Limit, RateLimiter, Usage
+from support.servers import blocked, writes_paused
+from support.waiting import eventually
 
 from .clients import client_of
-from .stage import Stage, blocked, count, eventually, guarding, in_use, once, peek, writes_paused
+from .stage import Stage, count, guarding, in_use, once, peek
 
 
 def test_control_c_in_the_midst_of_a_call(sync_stage: Stage) -> None:

@@ -29,6 +29,7 @@ class Stage(ABC):
 
     library: ModuleType
     store_type: Any
+    is_async = False
 
     def __init__(self, engine: Engine, proxy: FaultProxy | None) -> None:
         self.engine = engine
@@ -141,6 +142,7 @@ class AsyncStage(Stage):
 
     library = redis.asyncio
     store_type = AsyncIdempotencyStore
+    is_async = True
 
     def __init__(self, engine: Engine, proxy: FaultProxy | None) -> None:
         super().__init__(engine, proxy)

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from redstep.idempotency import Scope
-from redstep.idempotency_errors import InProgress, NoEffect
+from redstep.idempotency_errors import InProgress, NoEffect, NotReplayable
+from redstep.idempotency_run import Codec
 from redstep.sync_driver import SyncDriver
 from redstep.wishes import CallScript, RunWork, Wish
 
@@ -164,6 +165,24 @@ def test_a_thread_is_interrupted_at_every_wish(sync_stage: SyncStage, place: str
     with pytest.raises(KeyboardInterrupt):
         store.run(scope, "payload", work)
     assert left(sync_stage, scope) == expected
+
+
+def interrupted(_: object) -> Any:
+    """A function of the caller's, while which Ctrl-C is pressed."""
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("place", ["encode", "store_if"])
+def test_what_is_interrupted_after_the_work_is_done(stage: Stage, place: str) -> None:
+    """The work had returned, so it is not run again, though its response is not kept; KeyboardInterrupt goes on."""
+    scope = Scope(operation="interrupted", key=place)
+    codec = Codec(interrupted if place == "encode" else bytes, bytes)
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(
+            stage.store(), lambda _: b"done", scope=scope, codec=codec, store_if=interrupted if place == "store_if" else None
+        )
+    with pytest.raises(NotReplayable):
+        stage.other.run(scope, "payload", lambda _: b"other's")
 
 
 def test_a_claim_by_itself_is_released_when_it_is_interrupted(sync_stage: SyncStage) -> None:

@@ -1,8 +1,9 @@
 """Decorators: a function whose calls are idempotent looks like the function itself."""
 
 import asyncio
+import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -175,14 +176,35 @@ def test_misuse_of_a_call_is_told_before_it_is_made(stage: Stage, argument: str,
     assert calls == []
 
 
-def test_a_coroutine_function_needs_the_other_store(sync_stage: SyncStage) -> None:
-    """It would never be awaited."""
+async def coroutine(order: Order) -> bytes:
+    """Needs the asyncio store."""
+    return order.id.encode()
 
-    async def charge(order: Order) -> bytes:
-        return order.id.encode()
 
-    decorate: Any = sync_stage.store().idempotent(**about())
-    for function in (charge, "no function"):
+def generator(order: Order) -> Iterator[bytes]:
+    """Does nothing when it is called."""
+    yield order.id.encode()
+
+
+async def async_generator(order: Order) -> AsyncIterator[bytes]:
+    """Neither does it."""
+    yield order.id.encode()
+
+
+def test_what_does_its_work_later_is_not_decorated(stage: Stage) -> None:
+    """It would never be done. A coroutine function needs the asyncio store, however it is given."""
+    decorate: Any = stage.store().idempotent(**about())
+    later = (coroutine, staticmethod(coroutine), functools.partial(coroutine))
+    wrong: list[Any] = [generator, async_generator, "no function", *(() if stage.is_async else later)]
+    for function in wrong:
         with pytest.raises(Misuse) as caught:
             decorate(function)
         assert caught.value.argument == "function"
+
+
+@pytest.mark.parametrize("argument", ["key", "fingerprint", "tenant"])
+def test_what_a_call_is_about_is_not_awaited(stage: Stage, argument: str) -> None:
+    """A coroutine function in its place is told at the decoration."""
+    with pytest.raises(Misuse) as caught:
+        stage.store().idempotent(**about(**{argument: coroutine}))
+    assert caught.value.argument == argument

@@ -16,6 +16,8 @@ from redstep_check.targets.planted import Fault, planted
 from .stage import KEY, SCOPE
 
 LEASE_MS, RETENTION_MS = 60, 90
+LONG_MS = 60_000
+"""Longer than any machine stands still."""
 
 
 @pytest.fixture
@@ -54,8 +56,9 @@ def gone(client: redis.Redis) -> bool:
     return True
 
 
-def test_a_lease_ends_when_it_was_said_to(store: IdempotencyStore) -> None:
+def test_a_lease_ends_when_it_was_said_to(client: redis.Redis) -> None:
     """Others are refused until that millisecond, with what is left of it, and take over from then on."""
+    store = IdempotencyStore(client, lease_ms=LEASE_MS, retention_ms=LONG_MS)
     first = acquired(store)
     assert first.lease_until_ms == first.now_ms + LEASE_MS
     while isinstance(claim := store.claim(SCOPE, "payload"), Underway):
@@ -67,9 +70,10 @@ def test_a_lease_ends_when_it_was_said_to(store: IdempotencyStore) -> None:
 
 def test_a_response_is_replayed_for_its_retention(store: IdempotencyStore, client: redis.Redis) -> None:
     """From completion on, to the millisecond; then the key is new, and soon it is gone."""
-    first = acquired(store)
+    worker = IdempotencyStore(client, lease_ms=LONG_MS, retention_ms=RETENTION_MS)
+    first = acquired(worker)
     time.sleep(0.02)
-    done = store.complete(SCOPE, first.token, b"done")
+    done = worker.complete(SCOPE, first.token, b"done")
     assert isinstance(done, Done)
     while isinstance(claim := store.claim(SCOPE, "payload"), Replay):
         assert claim.now_ms < done.now_ms + RETENTION_MS

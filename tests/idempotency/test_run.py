@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -205,6 +206,97 @@ def test_a_predicate_that_fails_hides_nothing(
     assert [(each.levelname, "ArithmeticError" in each.getMessage()) for each in caplog.records] == [("ERROR", True)]
 
 
+async def no(_: object) -> bool:
+    """A predicate that has to be awaited."""
+    return False
+
+
+@pytest.mark.parametrize(("predicate", "work"), [("store_if", returning(b"done")), ("had_no_effect", failing(ValueError("x")))])
+def test_a_predicate_that_promises_an_answer_says_nothing(
+    stage: Stage, caplog: pytest.LogCaptureFixture, predicate: str, work: Any
+) -> None:
+    """A promise is no yes: else work that had its effect would be run again (ID-7). It is as one that fails."""
+    store = stage.store()
+    promising = {predicate: lambda of: no(of)}
+    if predicate == "store_if":
+        assert stage.run(store, work, **promising).recorded
+    else:
+        with pytest.raises(ValueError, match="x"):
+            stage.run(store, work, **promising)
+        assert stage.state() == "claimed"
+    assert [(each.levelname, "is to be awaited" in each.getMessage()) for each in caplog.records] == [("ERROR", True)]
+
+
+# --- work that is never begun -------------------------------------------------------------------------------------------------
+
+
+async def coroutine(_: object) -> bytes:
+    """Does nothing unless it is awaited."""
+    return forbidden(_)  # type: ignore[no-any-return]
+
+
+def generator(_: object) -> Iterator[bytes]:
+    """Does nothing when it is called."""
+    yield forbidden(_)
+
+
+async def async_generator(_: object) -> AsyncIterator[bytes]:
+    """Neither does it."""
+    yield forbidden(_)
+
+
+LATER: dict[str, Callable[[Any], Any]] = {each.__name__: each for each in (coroutine, generator, async_generator)}
+
+
+@pytest.mark.parametrize("later", LATER)
+def test_work_that_would_never_begin_is_misuse(stage: Stage, later: str) -> None:
+    """Nothing is sent: the key would be burnt for work that never ran. Under asyncio a coroutine function is work like any other."""
+    store = stage.store()
+    if stage.is_async and later == "coroutine":
+        return
+    with pytest.raises(Misuse) as caught:
+        stage.wait(store.run(SCOPE, "payload", LATER[later]))
+    assert caught.value.argument == "work"
+    assert stage.state() == "new"
+
+
+@pytest.mark.parametrize("later", LATER)
+def test_work_that_returns_what_never_began_is_not_done(stage: Stage, later: str) -> None:
+    """It is Misuse, and the key is free again (ID-7, ID-10): whoever does the work gets its response stored."""
+    store = stage.store()
+    with pytest.raises(Misuse, match=f"work: returned a {later}") as caught:
+        stage.run(store, lambda lease: LATER[later](lease))
+    assert caught.value.argument == "work"
+    assert stage.state() == "released"
+    assert stage.run(store, returning(b"done")).response == b"done"
+
+
+@pytest.mark.parametrize("later", LATER)
+def test_what_never_began_is_not_done_unprotected_either(stage: Stage, later: str) -> None:
+    """When it fails open."""
+    store = stage.store(stage.client(proxied=True), on_store_failure="open")
+    stage.proxy.arm([Fate.NOT_SENT])
+    with pytest.raises(Misuse, match=f"work: returned a {later}"):
+        stage.run(store, lambda lease: LATER[later](lease))
+
+
+def test_work_that_goes_on_after_it_returned_keeps_its_lease(stage: Stage) -> None:
+    """Something of it has happened, and nobody knows what."""
+
+    def going_on(_: object) -> Iterator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    def work(lease: object) -> Iterator[bytes]:
+        both = going_on(lease)
+        next(both)
+        return both
+
+    with pytest.raises(Misuse, match="work: returned a generator"):
+        stage.run(stage.store(), work)
+    assert stage.state() == "claimed"
+
+
 # --- others at work ---------------------------------------------------------------------------------------------------------
 
 
@@ -396,7 +488,9 @@ def test_a_connection_is_not_waited_for_for_ever(engine: Engine) -> None:
         ("wait_ms", {"wait_ms": 1.0}),
         ("codec", {"codec": "json"}),
         ("store_if", {"store_if": True}),
+        ("store_if", {"store_if": no}),
         ("had_no_effect", {"had_no_effect": "ValueError"}),
+        ("had_no_effect", {"had_no_effect": no}),
     ],
 )
 def test_misuse_is_named_before_anything_is_sent(stage: Stage, argument: str, settings: dict[str, Any]) -> None:
@@ -425,6 +519,14 @@ def test_a_store_is_not_made_of_nonsense(stage: Stage, argument: str, settings: 
     with pytest.raises(Misuse) as caught:
         stage.store(**settings)
     assert caught.value.argument == argument
+
+
+def test_a_codec_is_of_functions() -> None:
+    """What encodes is asked when the work is done: it would be too late to find out then."""
+    for argument, functions in {"encode": (no, bytes), "decode": (bytes, no)}.items():
+        with pytest.raises(Misuse) as caught:
+            Codec(*functions)  # type: ignore[arg-type]
+        assert caught.value.argument == argument
 
 
 def test_work_must_be_a_function(stage: Stage) -> None:

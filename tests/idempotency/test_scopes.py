@@ -1,6 +1,7 @@
 """Scopes: two of them never share a key, and none is taken that can't be one (CM-7, ID-9)."""
 
 import hashlib
+from enum import Enum, IntEnum
 
 import pytest
 import redis.crc
@@ -69,6 +70,33 @@ def test_what_is_a_name_is_taken(stage: Stage, good: str) -> None:
     assert isinstance(stage.wait(stage.store().claim(scope, "payload")), Acquired)
 
 
+class Operation(str, Enum):  # noqa: UP042  such as are there, which print as Operation.CHARGE
+    """The operations of a service."""
+
+    CHARGE = "charge"
+
+
+class Elsewhere:
+    """Another module's."""
+
+    class Operation(str, Enum):  # noqa: UP042
+        """They have the same name."""
+
+        CHARGE = "refund"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_scope_is_of_the_texts_that_were_checked(part: str) -> None:
+    """Not of what their types print: two of the same name would share a key (CM-7, ID-9)."""
+    own, other = (
+        Scope(**{**dict.fromkeys(PARTS, "x"), part: each.CHARGE})  # type: ignore[arg-type]
+        for each in (Operation, Elsewhere.Operation)
+    )
+    assert Policy().key(own) != Policy().key(other)
+    assert own == Scope(**{**dict.fromkeys(PARTS, "x"), part: "charge"})
+    assert type(getattr(own, part)) is str
+
+
 # --- fingerprints ---------------------------------------------------------------------------------------------------------
 
 parts = st.lists(
@@ -96,9 +124,27 @@ def test_a_fingerprint_is_a_sha_256() -> None:
     assert fingerprint("a", b"b", 7, None) == hashlib.sha256(written).hexdigest()
 
 
-@pytest.mark.parametrize("part", [1.0, ["a"], {"a": 1}, "\ud800"])
+class Number(IntEnum):
+    """Numbers with names."""
+
+    SEVEN = 7
+
+
+class Named(int, Enum):
+    """Those of another kind, which print as Named.SEVEN."""
+
+    SEVEN = 7
+
+
+def test_a_derived_type_is_what_its_value_is() -> None:
+    """Whatever it prints; and of two enumerations of one name, two values are two."""
+    assert fingerprint(Operation.CHARGE) == fingerprint("charge") != fingerprint(Elsewhere.Operation.CHARGE)
+    assert fingerprint(Number.SEVEN) == fingerprint(Named.SEVEN) == fingerprint(7)
+
+
+@pytest.mark.parametrize("part", [1.0, ["a"], {"a": 1}, "\ud800", pytest.param(10**5_000, id="more than Python prints")])
 def test_what_has_no_one_form_is_misuse(part: object) -> None:
-    """A dict has an order, a float has many spellings."""
+    """A dict has an order, a float has many spellings, and there are integers that Python does not print."""
     with pytest.raises(Misuse) as caught:
         fingerprint("a", part)  # type: ignore[arg-type]
     assert caught.value.argument == "parts"

@@ -116,6 +116,7 @@ def test_a_request_adrift_takes_effect_after_its_client_has_gone_on() -> None:
         (Fate.REPLY_LOST, 1, Heard.LOST),
         (Fate.NOT_SENT, 0, Heard.NOT_SENT),
         (Fate.CANCELLED, 0, Heard.CANCELLED),
+        (Fate.ABANDONED, 0, Heard.CANCELLED),
     ],
 )
 def test_a_fate_says_what_is_executed_and_what_is_heard(fate: Fate, state: int, heard: Heard) -> None:
@@ -124,6 +125,21 @@ def test_a_fate_says_what_is_executed_and_what_is_heard(fate: Fate, state: int, 
     situation, event = before.stage.after(before.situation, Goes(0, fate, 1_000))
     assert situation.state == state
     assert event.course[-1].heard is heard
+
+
+def test_what_a_cancelled_client_had_sent_may_arrive_later(engine: Engine) -> None:
+    """Also after what the client then did to make up for it: here a claim comes after its release, and holds its lease."""
+    subject = SUBJECTS["idempotency"]
+    target = subject.variants["hash"](engine)
+    found = InterleavedSession(target, subject.sequential)
+    for move in (Begins(0, Run(), 1_000), Goes(0, Fate.ABANDONED, 1_000), Goes(0, Fate.DELIVERED, 1_000)):
+        found.play(move)
+    assert found.situation.clients[0].is_idle
+    assert found.situation.state == INITIAL
+    for move in (Arrives(0, 1_001), Begins(1, Run(), 1_002), Goes(1, Fate.DELIVERED, 1_002), Settles(1_002)):
+        found.play(move)
+    assert isinstance(found.situation.state, Claimed)
+    target.close()
 
 
 def test_a_crashed_client_never_comes_back() -> None:

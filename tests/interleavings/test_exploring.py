@@ -1,6 +1,7 @@
 """Exhaustive worlds: what is merged is not lost, what differs is found, and the shipped guards hold in all their schedules."""
 
 import hashlib
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -12,7 +13,7 @@ from redstep_check.interleavings.registry import SUBJECTS
 from redstep_check.interleavings.subjects import Subject
 from redstep_check.interleavings.tallies import Tally
 
-from .toy import Counter, InMemory, ReadThenWrite
+from .toy import Add, Counter, Get, InMemory, ReadsTheClockThenAdds, ReadThenWrite, Retries
 
 SMALL = Bounds(clients=2, operations=2, faults=1, ticks=1)
 UNKNOWN = "no operation ended in an unknown outcome"
@@ -39,7 +40,7 @@ def test_every_schedule_of_a_small_world_holds(engine: Engine, subject: Subject,
         assert found.schedules > found.states / 10
         hits |= set(found.tally.hits)
     target.close()
-    assert hits >= {"delivered", "held", "reply lost", "not sent", "adrift", "cancelled", "crashed", "scripts flushed"}
+    assert hits >= {"delivered", "held", "reply lost", "not sent", "adrift", "cancelled", "abandoned", "crashed", "scripts flushed"}
 
 
 def paths(world: World, node: Node) -> int:
@@ -71,6 +72,32 @@ def test_a_foreign_implementation_that_reads_and_then_writes_is_found() -> None:
     assert not found.exhausted
     assert found.schedules == 0
     assert World(Counter(), ReadThenWrite(), "adds", Bounds(clients=1, operations=2, faults=0, ticks=0)).explore().exhausted
+
+
+@pytest.mark.parametrize("meanwhile", [(), (Get(),), (Add(2),), (Get(), Get())])
+def test_what_is_sent_again_after_an_unknown_outcome_is_found(meanwhile: tuple[Any, ...]) -> None:
+    """CM-4, whatever was asked since; who asks something else instead breaks nothing."""
+    alone = Bounds(clients=1, operations=1, faults=1, ticks=0)
+    found = World(Counter(), Retries(*meanwhile), "adds", alone).explore()
+    assert found.mismatch is not None
+    assert found.mismatch.rule == "CM-4"
+    assert World(Counter(), Retries(*meanwhile), "adds", evolve(alone, faults=0)).explore().exhausted
+
+
+def test_time_passes_though_nothing_is_going_to_end() -> None:
+    """A clock that was read before is late, be it by a millisecond, and be the store empty."""
+    alone = Bounds(clients=1, operations=1, faults=0, ticks=1)
+    found = World(Counter(), ReadsTheClockThenAdds(), "adds", alone).explore()
+    assert found.mismatch is not None
+    assert World(Counter(), ReadsTheClockThenAdds(), "adds", evolve(alone, ticks=0)).explore().exhausted
+
+
+def test_a_request_adrift_arrives_at_any_time() -> None:
+    """Also when its client has gone on, and is through with everything."""
+    world = World(Counter(), InMemory(), "adds", Bounds(clients=1, operations=2, faults=1, ticks=1))
+    assert world.explore().exhausted
+    times_ms = [now_ms for state, request, now_ms, _ in world.engine._known if (state, request) == (2, Add(1))]
+    assert sorted(times_ms) == [1_000, 1_001, 2_000]
 
 
 def test_a_world_that_is_cut_says_so() -> None:

@@ -55,6 +55,10 @@ def lane(shown: Timeline, client: str) -> list[tuple[Sign, str]]:
             (Fate.CANCELLED,),
             [(Sign.CANCELLED, "cancelled before it was sent: get"), (Sign.CANCELLED, "the operation is interrupted")],
         ),
+        (
+            (Fate.ABANDONED,),
+            [(Sign.ADRIFT, "sent, and cancelled on its way: get"), (Sign.CANCELLED, "the operation is interrupted")],
+        ),
         ((Fate.CRASHED,), [(Sign.CRASHED, "crashes before it sends: get")]),
         (
             (Fate.HELD, Fate.CRASHED),

@@ -12,6 +12,7 @@ from redstep_check.interleavings.binding import (
     Course,
     Ends,
     Fed,
+    Glance,
     Heard,
     Interrupted,
     Raw,
@@ -155,6 +156,49 @@ class InMemory(Concurrent):
     def restore(self, saved: Any) -> None:
         """The number."""
         self.value = saved
+
+
+class Retries(InMemory):
+    """Adds again when nobody knows whether it has: at once, or after something else."""
+
+    def __init__(self, *meanwhile: Any) -> None:
+        super().__init__()
+        self.meanwhile = meanwhile
+
+    def program(self, operation: Add | Get) -> Generator[Any, int | None, int | None]:
+        """At most twice."""
+        value = yield operation
+        for each in (*self.meanwhile, operation) if value is None else ():
+            value = yield each
+        return value
+
+
+@frozen
+class Stamped:
+    """An addition, by a clock that was read before."""
+
+    at_ms: int
+
+
+class ReadsTheClockThenAdds(InMemory):
+    """Asks what time it is, and then adds: right as long as no time passes in between."""
+
+    def program(self, operation: Add | Get) -> Generator[Any, int | None, int | None]:
+        """In two round trips."""
+        del operation
+        now_ms = yield Glance(0)
+        return None if now_ms is None else (yield Stamped(now_ms))
+
+    def understood(self, request: Any, now_ms: int) -> Any:
+        """To ask for the time is no step; the addition is of one."""
+        return Glance(now_ms) if isinstance(request, Glance) else Add(1, now_ms)
+
+    def execute(self, request: Any, now_ms: int) -> Raw:
+        """What was read late counts for nothing."""
+        if isinstance(request, Glance):
+            return (now_ms,)
+        self.value += request.at_ms == now_ms
+        return (self.value,)
 
 
 @frozen

@@ -1,9 +1,10 @@
 """The checker: budgets, turns, sizes, models that do not keep to it, and what an order has to be."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from attrs import evolve
+from attrs import evolve, field, frozen
 
 from redstep_check.linearizability import (
     Completion,
@@ -124,6 +125,17 @@ def test_a_state_that_cannot_be_remembered_is_refused() -> None:
         check(NondeterministicModel(inits=[[]], steps=lambda *_: [()]), history)
 
 
+def test_what_goes_wrong_in_a_model_is_not_taken_for_its_state() -> None:
+    """A TypeError of its own is raised as it is, also where its states are drawn one by one."""
+
+    def steps(value: int, _call: Any, _outcome: Any) -> Iterator[int]:
+        yield value + None  # type: ignore[operator]
+
+    with pytest.raises(TypeError, match="unsupported operand") as raised:
+        check(NondeterministicModel(inits=[0], steps=steps), drawn(("A", 1, 2, Write(1), None)))
+    assert not isinstance(raised.value, ModelError)
+
+
 def unhashable(_call: Any) -> Any:
     """No key."""
     return []
@@ -142,6 +154,26 @@ def test_calls_and_replies_may_be_anything() -> None:
     assert check(model, drawn(("A", 1, 4, one, {"total": [3]}), ("B", 2, 3, other, {"total": [0]})))
     assert check(model, drawn(("A", 1, None, one, None), ("B", 2, None, one, None), ("C", 3, 4, other, {"total": [6]})))
     assert not check(model, drawn(("A", 1, None, one, None), ("C", 3, 4, other, {"total": [6]})))
+
+
+@frozen
+class Tagged:
+    """A call of which only the model knows all."""
+
+    tag: str = field(eq=False, repr=False)
+
+
+def test_calls_that_look_alike_and_are_equal_are_still_two() -> None:
+    """What the model tells apart, the search does: either may have taken effect alone."""
+    model: Model[frozenset[str], Any, Any] = Model(
+        init=frozenset(), step=lambda tags, call: (tags | {call.tag}, None) if isinstance(call, Tagged) else (tags, tags)
+    )
+    one, other = Tagged("one"), Tagged("other")
+    assert one == other
+    assert repr(one) == repr(other)
+    for tags, is_legal in ((set(), True), ({"one"}, True), ({"other"}, True), ({"one", "other"}, True), ({"third"}, False)):
+        read = ("C", 3, 4, Read(), frozenset(tags))
+        assert bool(check(model, drawn(("A", 1, None, one, None), ("B", 2, None, other, None), read))) is is_legal
 
 
 def test_a_model_is_not_believed_when_it_says_what_only_reads() -> None:

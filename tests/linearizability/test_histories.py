@@ -78,6 +78,11 @@ MALFORMED: list[tuple[Sequence[Any], str]] = [
     ([Invocation(1.0, "A", Read())], "is an integer"),  # type: ignore[arg-type]
     ([Invocation(True, "A", Read())], "is an integer"),
     ([A1, "a completion"], "neither an invocation nor a completion"),
+    ([A1, Completion(2, "A", 0)], "at 2: client 'A' heard 0, which is neither Replied nor Failed nor Unknown"),  # type: ignore[arg-type]
+    ([A1, Completion(2, "A", None)], "heard None, which is neither"),  # type: ignore[arg-type]
+    ([A1, Completion(2, "A", Failed)], "which is neither"),  # type: ignore[arg-type]
+    ([A1, Invocation(2, ["B"], Read())], r"client \['B'\] is unhashable"),  # type: ignore[arg-type]
+    ([A1, Completion(1, {}, Replied(0))], "client {} is unhashable"),  # type: ignore[arg-type]
 ]
 
 

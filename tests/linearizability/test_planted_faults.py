@@ -99,20 +99,20 @@ FAULTS = [
     Fault(
         name="twins are told by their looks alone",
         module="points",
-        old="return twin if call == other else 0",
-        new="return twin",
+        old="pickle.dumps(call)",
+        new="repr((type(call), call)).encode()",
     ),
     Fault(
         name="twins are told apart by equality alone",
         module="points",
-        old="look = (type(call), repr(call))",
-        new="look = (type(call), '')",
+        old="pickle.dumps(call)",
+        new="next((each for each in self._twins if pickle.loads(each) == call), pickle.dumps(call))",
     ),
     Fault(
         name="only one of two that look alike may take effect",
         module="points",
-        old="        return twin if call == other else 0",
-        new="        return bit if call == other else 0",
+        old="        return twin\n",
+        new="        return bit if twin else 0\n",
     ),
     Fault(
         name="whatever changes nothing is taken for a read",

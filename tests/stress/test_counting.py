@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from redstep_check.stress.counting import SharedCounter
 tick = SharedCounter(Path(sys.argv[1]))
+print("draws", flush=True)
 print(*(tick() for _ in range(int(sys.argv[2]))))
 """
 HOLDS = """
@@ -21,7 +22,7 @@ import fcntl, os, sys, time
 file = os.open(sys.argv[1], os.O_RDWR)
 fcntl.flock(file, fcntl.LOCK_EX)
 print("holds", flush=True)
-time.sleep(60)
+time.sleep(300)
 """
 
 
@@ -43,7 +44,7 @@ def test_processes_share_one_order(tmp_path: Path) -> None:
     drawn = []
     for each in [started(DRAWS, path, draws) for _ in range(3)]:
         out, _ = each.communicate(timeout=60)
-        own = [int(place) for place in out.split()]
+        own = [int(place) for place in out.removeprefix("draws\n").split()]
         assert own == sorted(own)
         drawn += own
     assert sorted(drawn) == list(range(1, 3 * draws + 1))
@@ -59,6 +60,7 @@ def test_it_outlives_whoever_is_killed_while_holding_it(tmp_path: Path) -> None:
     assert holder.stdout.readline() == "holds\n"
     waits = started(DRAWS, path, 1)
     assert waits.stdout is not None
+    assert waits.stdout.readline() == "draws\n"
     assert not select.select([waits.stdout], [], [], 1.0)[0]
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait(60)

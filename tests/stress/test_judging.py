@@ -10,6 +10,7 @@ from redstep_check.stress.judging import searched
 from redstep_check.stress.laws.audit_chain import append_id_of
 from redstep_check.stress.registry import AUDIT_CHAIN
 from redstep_spec import audit_chain as spec
+from redstep_spec.audit_chain_encoding import genesis_hash
 
 from .support import part, request
 
@@ -18,7 +19,7 @@ LOST = tuple(f"lost/{number}" for number in range(9))
 
 def append(name: str) -> spec.AppendNext:
     """An append that the engine links."""
-    return spec.AppendNext(name="a", append_id=append_id_of(name), event=b"1", since=0)
+    return spec.AppendNext(name="a", append_id=append_id_of(name), event=b"1", since=0, previous=genesis_hash(b"a"))
 
 
 def chain_of(*names: str) -> spec.Chain:

@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from random import Random
 
 import pytest
 from attrs import evolve
@@ -17,7 +18,7 @@ from redstep_check.stress.judging import Tally, verdict_of
 from redstep_check.stress.logs import Asked, Began, Ended, Heard
 from redstep_check.stress.registry import CIRCUIT_BREAKER, RATE_LIMITER, STRESSED
 from redstep_check.stress.running import Wish, run
-from redstep_check.stress.slices import MODES, PROCESSES, TASKS, THREADS, ClientDied, Slice, require, where
+from redstep_check.stress.slices import MODES, PROCESSES, TASKS, THREADS, ClientDied, Slice, cutter, require, where
 
 CLIENTS, SECONDS, TRIES = 5, 0.3, 8
 WAYS = [
@@ -152,3 +153,13 @@ def test_an_engine_inside_this_process_has_threads_and_tasks_only() -> None:
         tally = ran(Wish(guard=RATE_LIMITER, variant="zset", mode=TASKS, clients=3, seconds=0.2), fake)
     assert tally.broken is None
     assert tally.answered
+
+
+def test_only_what_is_there_is_cut(engine: Engine) -> None:
+    """Where no connection bears the name nothing is cut, and nothing is told to have been."""
+    with engine.client() as admin, engine.client() as other:
+        cut = cutter(admin, "mine", Random(1))  # noqa: S311  no secret
+        assert not cut()
+        other.client_setname("mine")
+        assert cut()
+        assert not cut()

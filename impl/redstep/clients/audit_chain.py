@@ -12,7 +12,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import redis
 import redis.asyncio
@@ -31,6 +31,7 @@ from redstep.errors import Misuse
 from redstep.sync_driver import SyncDriver
 
 Path = str | os.PathLike[str]
+T = TypeVar("T")
 
 
 class AuditChain:
@@ -70,7 +71,7 @@ class AuditChain:
         self._keep = self._spool.keep if self._spool is not None else None
         self._batches = ThreadBatches(
             lambda these: self._driver.run(protocols.outcomes(self._chain, self._memory, these, self._keep)),
-            lambda these, cause: self._driver.run(protocols.failed(self._chain, these, cause, self._keep)),
+            lambda these, cause: self._driver.run(protocols.abandoned(self._chain, these, cause, self._keep)),
         )
 
     def append(self, event: object) -> Appended:
@@ -151,9 +152,12 @@ class AuditChain:
         """Append what the spool keeps, each exactly once. Raises Misuse without a spool, OSError."""
         return self._driver.run(protocols.drain(self._chain, self._memory, _given(self._spool)))
 
-    def discard(self, append_id: bytes) -> None:
-        """Take an event out of the spool, for somebody has looked and settled what became of it. Raises Misuse, OSError."""
-        _given(self._spool).done(append_id)
+    def discard(self, *append_ids: bytes) -> None:
+        """Take events out of the spool, for somebody has looked and settled what became of them.
+
+        Those that went together and may be in the chain go together, or none does. Raises Misuse, OSError.
+        """
+        _given(self._spool).discard(append_ids)
 
     def load(self) -> None:
         """Put the scripts into the engine ahead of the first call; they are found again by themselves if it forgets them."""
@@ -197,7 +201,7 @@ class AsyncAuditChain:
         self._keep = OnThreads(self._spool).keep if self._spool is not None else None
         self._batches = TaskBatches(
             lambda these: self._driver.run(protocols.outcomes(self._chain, self._memory, these, self._keep)),
-            lambda these, cause: self._driver.run(protocols.failed(self._chain, these, cause, self._keep)),
+            lambda these, cause: self._driver.run(protocols.abandoned(self._chain, these, cause, self._keep)),
         )
 
     async def append(self, event: object) -> Appended:
@@ -258,12 +262,12 @@ class AsyncAuditChain:
 
         Without an anchor it is at best internally consistent. Raises Unavailable, ServiceOverloaded, Corrupt, OSError, Misuse.
         """
-        readers = [partial(_on_threads, SegmentReader, path) for path in segments]
+        readers = [partial(_opened, SegmentReader, path) for path in segments]
         return await self._driver.run(protocols.verify(self._chain, anchor, readers, progress=progress))
 
     async def export(self, path: Path, upto_seq: int | None = None) -> Exported:
         """Write the records below a seq into a file, by default all but the newest 1,024. See `redstep.audit_chain_export`."""
-        return await self._driver.run(protocols.export(self._chain, partial(_on_threads, SegmentWriter, path), upto_seq))
+        return await self._driver.run(protocols.export(self._chain, partial(_opened, SegmentWriter, path), upto_seq))
 
     async def seal(self, upto_seq: int | Exported, *, keep: int = KEEP) -> int:
         """Remove the records that were exported; return the seq that the store begins with now. Raises SealRefused."""
@@ -278,9 +282,12 @@ class AsyncAuditChain:
         """Append what the spool keeps, each exactly once. Raises Misuse without a spool, OSError."""
         return await self._driver.run(protocols.drain(self._chain, self._memory, OnThreads(_given(self._spool))))
 
-    async def discard(self, append_id: bytes) -> None:
-        """Take an event out of the spool, for somebody has looked and settled what became of it. Raises Misuse, OSError."""
-        await asyncio.to_thread(_given(self._spool).done, append_id)
+    async def discard(self, *append_ids: bytes) -> None:
+        """Take events out of the spool, for somebody has looked and settled what became of them.
+
+        Those that went together and may be in the chain go together, or none does. Raises Misuse, OSError.
+        """
+        await _on_thread(_given(self._spool).discard, append_ids)
 
     async def load(self) -> None:
         """Put the scripts into the engine ahead of the first call; they are found again by themselves if it forgets them."""
@@ -306,11 +313,16 @@ class OnThreads:
         self._of = of
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        return partial(asyncio.to_thread, getattr(self._of, name))
+        return partial(_on_thread, getattr(self._of, name))
 
 
-async def _on_threads(kind: Callable[[Path], object], path: Path) -> OnThreads:
-    return OnThreads(await asyncio.to_thread(kind, path))
+async def _on_thread(work: Callable[..., T], *args: object) -> T:
+    """Run something on a thread. It comes to its end, though who awaits it be cancelled before it begins."""
+    return await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, partial(work, *args)))
+
+
+def _opened(kind: Callable[[Path], object], path: Path) -> OnThreads:
+    return OnThreads(kind(path))
 
 
 def _checkpoint(chain: Chain, head: Head) -> Checkpoint:

@@ -12,7 +12,6 @@ same, for what they do is one protocol; the asyncio ones differ by `await`.
 """
 
 import functools
-import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast, overload
@@ -22,6 +21,7 @@ import redis.asyncio
 
 from redstep import circuit_breaker_protocols as protocols
 from redstep.asyncio_driver import AsyncDriver, AsyncRunner
+from redstep.callables import at_once, checked_function
 from redstep.circuit_breaker import Policy, Reason, View
 from redstep.circuit_breaker_local import LocalBreaker
 from redstep.circuit_breaker_outcomes import Excluded
@@ -29,7 +29,6 @@ from redstep.circuit_breaker_protocols import Breaker, Listener
 from redstep.circuit_breaker_shared import SCRIPTS, SharedBreaker
 from redstep.clients.circuit_breaker_permits import AsyncHeldPermit, Entered, HeldPermit
 from redstep.driving import Clock, Draw
-from redstep.errors import Misuse
 from redstep.sync_driver import SyncDriver, SyncRunner
 
 P = ParamSpec("P")
@@ -40,6 +39,8 @@ class _SyncBreaker:
     """What the sync breakers do."""
 
     def __init__(self, breaker: Breaker, runner: SyncRunner) -> None:
+        for listener in breaker.listeners:
+            checked_function("listeners", listener)
         self.breaker = breaker
         self.run = runner.run
         self._entered = Entered[HeldPermit]()
@@ -50,13 +51,20 @@ class _SyncBreaker:
         return self.breaker.reports_lost
 
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Make a call; returns what it returns, raises what it raises. Raises CircuitOpen if it is refused."""
-        _check_sync(function)
-        return cast("R", self.run(protocols.call(self.breaker, functools.partial(function, *args, **kwargs))))
+        """Make a call; returns what it returns, raises what it raises. Raises CircuitOpen if it is refused.
+
+        Raises Misuse for a function that does its work later, and for a call whose result is to be awaited, which is neutral.
+        """
+        checked_function("function", function)
+
+        def work() -> R:
+            return at_once("function", function(*args, **kwargs))
+
+        return cast("R", self.run(protocols.call(self.breaker, work)))
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Guard a function. Raises Misuse for one that does its work later: a coroutine function, or a generator."""
-        _check_sync(function)
+        checked_function("function", function)
 
         @functools.wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -110,7 +118,7 @@ class _AsyncBreaker:
     async def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     async def call(self, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Make a call, and await what it returns if that can be. Raises CircuitOpen if it is refused."""
-        _check_async(function)
+        checked_function("function", function, awaited=True)
         return await self.run(protocols.call(self.breaker, functools.partial(function, *args, **kwargs)))
 
     @overload
@@ -119,7 +127,7 @@ class _AsyncBreaker:
     def __call__(self, function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]: ...
     def __call__(self, function: Callable[P, Any]) -> Callable[P, Coroutine[Any, Any, Any]]:
         """Guard a function; it becomes a coroutine function. Raises Misuse for a generator, which does its work later."""
-        _check_async(function)
+        checked_function("function", function, awaited=True)
 
         @functools.wraps(function)
         async def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
@@ -275,16 +283,3 @@ class AsyncSharedCircuitBreaker(_AsyncBreaker):
     async def close(self) -> None:
         """Close the connections that this breaker opened; the client's own stay."""
         await self._driver.close()
-
-
-def _check_sync(function: Callable[..., Any]) -> None:
-    if inspect.iscoroutinefunction(function):
-        raise Misuse("function", "is a coroutine function, which does nothing when it is called: use an asyncio breaker")
-    _check_async(function)
-
-
-def _check_async(function: Callable[..., Any]) -> None:
-    if not callable(function):
-        raise Misuse("function", f"must be a function, not a {type(function).__name__}")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise Misuse("function", "is a generator, which does nothing when it is called: use the breaker inside of it")

@@ -11,7 +11,6 @@ The two differ by `await` alone: what they do is one protocol.
 """
 
 import functools
-import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -21,7 +20,7 @@ from attrs import field, frozen
 
 from redstep import idempotency_protocols as protocols
 from redstep.asyncio_driver import AsyncDriver
-from redstep.errors import Misuse
+from redstep.callables import checked_function
 from redstep.idempotency import (
     RESPONSE_BYTES_MAX,
     Acquired,
@@ -34,7 +33,7 @@ from redstep.idempotency import (
     StaleOwner,
 )
 from redstep.idempotency_calls import Calls, LeaseOf, renewed
-from redstep.idempotency_run import BYTES, Codec, Manner, Outcome, checked_callable, run
+from redstep.idempotency_run import BYTES, Codec, Manner, Outcome, run
 from redstep.store_failure import FAIL_CLOSED
 from redstep.sync_driver import SyncDriver
 
@@ -125,7 +124,7 @@ class IdempotencyStore:
         had_no_effect: Callable[[Exception], bool] | None = None,
     ) -> Outcome[T]:
         """Have work done once, here or by another, and give its response. See `redstep.idempotency_run`."""
-        checked_callable("work", work)
+        checked_function("work", work)
         manner = Manner(wait_ms=wait_ms, codec=codec, store_if=store_if, had_no_effect=had_no_effect)
 
         def leased(claim: Acquired) -> T:
@@ -149,16 +148,15 @@ class IdempotencyStore:
         """Decorate a function so that each of its calls is `run`, and gives the response alone.
 
         `key`, `fingerprint` and `tenant` are given the call's arguments. `lease_as` names an argument by which the function
-        gets the Lease; callers leave it out.
+        gets the Lease; callers leave it out. Raises Misuse for a function that does its work later: a generator, or a coroutine
+        function, which AsyncIdempotencyStore decorates.
         """
         calls = Calls(operation=operation, key=key, fingerprint=fingerprint, tenant=tenant, lease_as=lease_as)
         manner = {"wait_ms": wait_ms, "codec": codec, "store_if": store_if, "had_no_effect": had_no_effect}
         Manner(**manner)  # type: ignore[arg-type]  # Misuse comes at the decoration
 
         def decorate(function: Callable[P, T]) -> Callable[P, T]:
-            checked_callable("function", function)
-            if inspect.iscoroutinefunction(function):
-                raise Misuse("function", "is a coroutine function: AsyncIdempotencyStore decorates those")
+            checked_function("function", function)
 
             @functools.wraps(function)
             def idempotent(*args: P.args, **options: P.kwargs) -> T:
@@ -235,7 +233,7 @@ class AsyncIdempotencyStore:
         had_no_effect: Callable[[Exception], bool] | None = None,
     ) -> Outcome[T]:
         """Have work done once, here or by another, and give its response. See `redstep.idempotency_run`."""
-        checked_callable("work", work)
+        checked_function("work", work, awaited=True)
         manner = Manner(wait_ms=wait_ms, codec=codec, store_if=store_if, had_no_effect=had_no_effect)
 
         def leased(claim: Acquired) -> Awaitable[T]:
@@ -259,14 +257,14 @@ class AsyncIdempotencyStore:
         """Decorate a coroutine function so that each of its calls is `run`, and gives the response alone.
 
         `key`, `fingerprint` and `tenant` are given the call's arguments. `lease_as` names an argument by which the function
-        gets the AsyncLease; callers leave it out.
+        gets the AsyncLease; callers leave it out. Raises Misuse for a generator, which does its work later.
         """
         calls = Calls(operation=operation, key=key, fingerprint=fingerprint, tenant=tenant, lease_as=lease_as)
         manner = {"wait_ms": wait_ms, "codec": codec, "store_if": store_if, "had_no_effect": had_no_effect}
         Manner(**manner)  # type: ignore[arg-type]  # Misuse comes at the decoration
 
         def decorate(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-            checked_callable("function", function)
+            checked_function("function", function, awaited=True)
 
             @functools.wraps(function)
             async def idempotent(*args: P.args, **options: P.kwargs) -> T:

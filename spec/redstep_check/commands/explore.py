@@ -39,13 +39,11 @@ from redstep_check.interleavings.drawing import SCHEDULES, Told
 from redstep_check.interleavings.exhaustive import Bounds, World
 from redstep_check.interleavings.failures import failure, print_failure
 from redstep_check.interleavings.registry import SUBJECTS
-from redstep_check.interleavings.replaying import replayed
 from redstep_check.interleavings.reporting import Row
 from redstep_check.interleavings.specifications import WORLDS, known
 from redstep_check.interleavings.subjects import Subject
-from redstep_check.lockstep import ImpossibleStory, SpecificationBroken
+from redstep_check.lockstep import SpecificationBroken
 from redstep_check.runs import Budget
-from redstep_check.stories import Story
 
 ALWAYS_GOOD = frozenset({"guard", "as_json"})
 GOOD_WITH = {
@@ -280,22 +278,6 @@ def _tell_drawn(guard: str, engine: str, told: list[Told], *, as_json: bool) -> 
             out.print(Text(note, style="dim"), soft_wrap=True)
         for found in (each.failure for each in told if each.failure):
             print_failure(out, found)
-
-
-def replay_schedule(story: Story, path: Path, engine: str) -> int:
-    """Play a story of several clients again; return the exit code. Raises EngineUnavailable, Unsupported, LookupError."""
-    with open_engine(engine) as opened:
-        try:
-            found = replayed(SUBJECTS[story.guard], story, opened)
-        except ImpossibleStory as error:
-            click.echo(f"{path}: nothing differs until the clients take other steps than they did: {error}")
-            return 0
-    if found is None:
-        click.echo(f"{len(story.moves)} moves on {opened.name}, no difference: {story.rule} holds here.")
-        return 0
-    found.saved = path
-    print_failure(console(), found)
-    return BROKEN
 
 
 def _explore_specification(guard: str, *, as_json: bool) -> None:

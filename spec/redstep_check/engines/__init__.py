@@ -24,23 +24,28 @@ from redstep_check.engines.addressing import label_of, server_at
 from redstep_check.engines.binaries import BINARIES
 from redstep_check.engines.engine import Address, Engine, EngineUnavailable
 from redstep_check.engines.imitation import FAKE, imitation, imitation_version
+from redstep_check.engines.listening import LOOPBACK, listening_server
 from redstep_check.engines.serving import private_directory, private_server
 
 __all__ = [
     "DEFAULT",
     "FALLBACK",
     "NAMES",
+    "SERVERS",
     "Address",
     "Availability",
     "Engine",
     "EngineUnavailable",
     "label",
     "open_engine",
+    "open_listening",
     "private_directory",
     "survey",
 ]
 
-NAMES: tuple[str, ...] = (*BINARIES, FAKE)
+SERVERS: tuple[str, ...] = tuple(BINARIES)
+"""Those that run as a server, which knows users and several connections at once; the imitation is none."""
+NAMES: tuple[str, ...] = (*SERVERS, FAKE)
 DEFAULT = "valkey9"
 FALLBACK = FAKE
 
@@ -78,13 +83,32 @@ def open_engine(name_or_url: str, *, config: Mapping[str, str] = MappingProxyTyp
     Entering raises EngineUnavailable, or ValueError for what names no engine and is no readable URL. A process forked
     within the block may leave it too: that ends nothing.
     """
+    with _opened(name_or_url, config) as engine, _closing(engine):
+        yield engine
+
+
+@contextmanager
+def open_listening(
+    name: str, *settings: str, config: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[tuple[Engine, tuple[str, int]]]:
+    """
+    Have a server of the kit's that listens on the loopback interface too; gives it, and its host and port.
+
+    Each of the settings, by default `port` alone, holds a port that was free; the first is given. Entering raises
+    EngineUnavailable only if there is no such server here: a port that somebody else was quicker to take is drawn anew.
+    """
+    with listening_server(BINARIES[name], settings or ("port",), config) as (engine, ports), _closing(engine):
+        yield engine, (LOOPBACK, ports[0])
+
+
+@contextmanager
+def _closing(engine: Engine) -> Iterator[None]:
     owner = os.getpid()
-    with _opened(name_or_url, config) as engine:
-        try:
-            yield engine
-        finally:
-            if os.getpid() == owner:
-                engine.close()
+    try:
+        yield
+    finally:
+        if os.getpid() == owner:
+            engine.close()
 
 
 def _opened(name_or_url: str, config: Mapping[str, str]) -> AbstractContextManager[Engine]:

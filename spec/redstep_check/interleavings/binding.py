@@ -30,6 +30,8 @@ class Asks:
     """Whether the implementation thinks that the same request may be sent again when its outcome was lost."""
     finishes: bool = False
     """Whether a cancellation may wait for the reply, and be thrown in after it."""
+    needs_script: bool = True
+    """Whether it makes a difference that the engine has forgotten its scripts."""
 
 
 @frozen
@@ -96,7 +98,7 @@ class Heard(Enum):
 
 @frozen
 class Fed:
-    """What a stop came to, and the reply if there was one."""
+    """What a stop came to, and the reply if there was one; else what the implementation keeps of it."""
 
     heard: Heard
     raw: Raw | None = None
@@ -139,8 +141,13 @@ class Concurrent(Target[Any]):
     def restore(self, saved: Any) -> None:
         """Put it back."""
 
+    def unheard(self, asked: Asks | None, raw: Raw | None, now_ms: int) -> Raw | None:
+        """What is kept of a request that heard no reply (there is one if it was executed), or of a pause: as a rule, nothing."""
+        del asked, raw, now_ms
+        return None
+
     def flush(self) -> None:
-        """Make the engine forget its scripts."""
+        """Make the engine forget its scripts, for the next execution."""
         raise NotImplementedError
 
     def call(self, call: Any, fates: Sequence[Delivery]) -> Answer:
@@ -251,11 +258,6 @@ class Sequential(ABC):
         """The fields of a reply of which the most specific rule of the decision is to blame."""
         del reply
         return self.decided
-
-    def normal(self, state: Any, now_ms: int) -> Any:
-        """What of a state can still make a difference."""
-        del now_ms
-        return state
 
     def executed(self, ledger: Any, who: Who, call: Any, before: Any, reply: Any, after: Any) -> Hashable:
         """Note that a request was executed. Raises Mismatch if no operation may do that."""

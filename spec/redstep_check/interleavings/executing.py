@@ -40,9 +40,9 @@ class Live:
 
     def execute(self, state: Any, request: Any, now_ms: int, *, flushed: bool = False) -> Executed:
         """Execute a request on both sides. Raises Mismatch."""
-        call = self.target.understood(request, now_ms)
         if flushed:
             self.target.flush()
+        call = self.target.understood(request, now_ms)
         self.executions += 1
         raw = self.target.execute(request, now_ms)
         after, reply = self.sequential.stepped(state, call)

@@ -7,8 +7,9 @@ needs to be remembered for a later verdict; what must be is in the ledger, and s
 
 What a client does within its own process commutes with all that others do. So it does that at once, instead of at every moment
 there is (a persistent set, in the terms of Godefroid's *Partial-Order Methods*, 1996); a held reply is held only to be lost to
-a cancellation or a crash. Time goes on by a millisecond, or to the next instant that matters, a bounded number of times; it
-makes no difference as long as nothing is going to end.
+a cancellation or a crash. Time goes on by a millisecond, or to the next instant that matters, a bounded number of times, as
+long as somebody is under way or something adrift; also where nothing is going to end, for whoever asked for the time may have
+kept it.
 """
 
 import time
@@ -99,7 +100,6 @@ class _Level:
     """One situation on the way down."""
 
     node: Node
-    key: Node
     left: Iterator[tuple[Move | None, Node]]
     schedules: int = 0
     came_by: Move | None = None
@@ -151,33 +151,27 @@ class World:
             step = next(level.left, None)
             if step is None:
                 levels.pop()
-                known[level.key] = level.schedules = level.schedules or 1
+                known[level.node] = level.schedules = level.schedules or 1
                 if level.came_by is not None:
                     self.path.pop()
                 if levels:
                     levels[-1].schedules += level.schedules
                 continue
             move, node = step
-            key = self._key(node)
-            if (schedules := known.get(key)) is not None:
+            if (schedules := known.get(node)) is not None:
                 level.schedules += schedules
                 if move is not None:
                     self.path.pop()
             else:
-                levels.append(self._level(node, move, key))
+                levels.append(self._level(node, move))
                 found.depth = max(found.depth, len(self.path))
             if found.moves % CHECKED_EVERY == 0:
                 yield
-        found.schedules = known[self._key(root)]
+        found.schedules = known[root]
 
-    def _level(self, node: Node, came_by: Move | None, key: Node | None = None) -> _Level:
+    def _level(self, node: Node, came_by: Move | None) -> _Level:
         self.found.states += 1
-        return _Level(node, key or self._key(node), self._after(node), came_by=came_by)
-
-    def _key(self, node: Node) -> Node:
-        situation = node.situation
-        normal = self.sequential.normal(situation.state, situation.now_ms)
-        return node if normal is situation.state else evolve(node, situation=evolve(situation, state=normal))
+        return _Level(node, self._after(node), came_by=came_by)
 
     def _after(self, node: Node) -> Iterator[tuple[Move | None, Node]]:
         """What may come next; each move stands on the path while its situation is looked at."""
@@ -188,7 +182,7 @@ class World:
             situation, event = self.stage.after(node.situation, move)
             self.found.tally.note(move, event, overlaps=is_amid)
             yield move, Node(situation, node.faults - faults, node.ticks)
-        if node.ticks and not _is_alone(node.situation) and any(each.stop for each in node.situation.clients):
+        if node.ticks and _is_open(node.situation):
             for now_ms in self._instants_ms(node.situation):
                 self.found.moves += 1
                 self.found.tally.overlapping += is_amid
@@ -197,7 +191,7 @@ class World:
     def _instants_ms(self, situation: Situation) -> set[int]:
         now_ms = situation.now_ms
         ahead = [each for each in self.sequential.instants_ms(situation.state) if each > now_ms]
-        return {now_ms + 1, min(ahead)} if ahead else set()
+        return {now_ms + 1, *([min(ahead)] if ahead else [])}
 
     def _moves(self, node: Node) -> Iterator[tuple[Move, int]]:
         """The moves of a situation, and how many faults each costs."""
@@ -231,5 +225,7 @@ def _is_local(client: Client) -> bool:
     return isinstance(client.stop, Pauses) or (isinstance(client.stop, Asks) and client.held is not None)
 
 
-def _is_alone(situation: Situation) -> bool:
-    return any(_is_local(each) for each in situation.clients)
+def _is_open(situation: Situation) -> bool:
+    """Whether it makes a difference when what comes next comes."""
+    clients = situation.clients
+    return not any(map(_is_local, clients)) and (bool(situation.adrift) or any(each.stop for each in clients))

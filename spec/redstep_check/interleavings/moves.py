@@ -6,9 +6,9 @@ Moves: what a schedule is made of.
                      │                    ├─ reply lost, cancelled, overtaken ─▶ goes on, otherwise
                      │                    └─ crashed
                      ├─ reply lost, not sent, adrift, twice, flushed ─▶ goes on, otherwise
-                     ├─ cancelled ─▶ compensates
+                     ├─ cancelled, abandoned ─▶ compensates
                      └─ crashed
-                                          adrift ─ ─ ─▶ arrives: it is executed after all
+                                 adrift, abandoned ─ ─ ─▶ arrives: it is executed after all
 
 Every move carries the store's time, so the clock is one more actor: it goes on whenever a later move says so.
 """
@@ -16,7 +16,13 @@ Every move carries the store's time, so the clock is one more actor: it goes on 
 from enum import Enum
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import and_, ge, instance_of, lt
+
+CLIENTS_MAX = 64
+"""Far more than can be explored."""
+INSTANTS_MAX_MS = 2**53
+"""As far as a script can count exactly."""
 
 
 class Fate(Enum):
@@ -46,6 +52,9 @@ class Fate(Enum):
     CANCELLED = "cancelled"
     """The client is interrupted; what was executed has a reply that nobody reads."""
 
+    ABANDONED = "abandoned"
+    """Not executed yet: the client is interrupted, and the request may arrive later, even after what makes up for it."""
+
     OVERTAKEN = "overtaken"
     """The client is interrupted, and hears of it after the reply."""
 
@@ -57,38 +66,43 @@ HARMLESS = frozenset({Fate.DELIVERED, Fate.HELD})
 """The fates that are no faults."""
 
 
+a_client = and_(instance_of(int), ge(0), lt(CLIENTS_MAX))
+an_instant = and_(instance_of(int), ge(0), lt(INSTANTS_MAX_MS))
+a_place = and_(instance_of(int), ge(0))
+
+
 @frozen
 class Begins:
     """A client begins an operation, and goes as far as it can alone."""
 
-    client: int
+    client: int = field(validator=a_client)
     operation: Any
-    now_ms: int
+    now_ms: int = field(validator=an_instant)
 
 
 @frozen
 class Goes:
     """Something becomes of what a client waits for, and it goes on."""
 
-    client: int
-    fate: Fate
-    now_ms: int
+    client: int = field(validator=a_client)
+    fate: Fate = field(validator=instance_of(Fate))
+    now_ms: int = field(validator=an_instant)
 
 
 @frozen
 class Arrives:
     """A request that its client has given up is executed."""
 
-    which: int
+    which: int = field(validator=a_place)
     """In the order in which they went adrift."""
-    now_ms: int
+    now_ms: int = field(validator=an_instant)
 
 
 @frozen
 class Settles:
     """All clients go on to their ends, one after the other and without a fault; then the history is judged."""
 
-    now_ms: int
+    now_ms: int = field(validator=an_instant)
 
 
 Move = Begins | Goes | Arrives | Settles

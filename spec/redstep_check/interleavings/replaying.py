@@ -3,12 +3,20 @@
 from redstep_check.engines import Engine
 from redstep_check.interleavings.binding import Concurrent
 from redstep_check.interleavings.failures import Failure, failure
+from redstep_check.interleavings.moves import Begins, Move
 from redstep_check.interleavings.subjects import Subject
 from redstep_check.interleavings.watching import watch
 from redstep_check.stories import Story
 
 PLANTED = "planted: "
 """Before the name of a bug, where otherwise the name of a variant stands, and of a program after it."""
+
+
+def require_moves(subject: Subject, story: Story) -> None:
+    """Make sure that a story is made of what clients do. Raises ValueError."""
+    for move in story.moves:
+        if not isinstance(move, Move) or (isinstance(move, Begins) and not isinstance(move.operation, subject.operations)):
+            raise ValueError(f"{move!r} is no move of {subject.name} clients")
 
 
 def target_of(subject: Subject, client: str, engine: Engine) -> Concurrent:
@@ -25,13 +33,7 @@ def target_of(subject: Subject, client: str, engine: Engine) -> Concurrent:
     return subject.variants[variant](engine)
 
 
-def replayed(subject: Subject, story: Story, engine: Engine) -> Failure | None:
-    """Play a story; the difference that it shows, if it still does. Raises ImpossibleStory, and as `target_of` does."""
-    target = target_of(subject, story.client, engine)
-    try:
-        found = watch(target, subject.sequential, story.moves).mismatch
-        if found is None:
-            return None
-        return failure(subject, target, found, engine=engine.name, client=story.client)
-    finally:
-        target.close()
+def replayed(subject: Subject, target: Concurrent, story: Story, engine: Engine) -> Failure | None:
+    """Play a story; the difference that it shows, if it still does. Raises ImpossibleStory."""
+    found = watch(target, subject.sequential, story.moves).mismatch
+    return found and failure(subject, target, found, engine=engine.name, client=story.client)

@@ -9,7 +9,7 @@ from attrs import frozen
 from redstep_check.binding import Answered
 from redstep_check.interleavings.binding import Asks, Heard, Interrupted, Pauses
 from redstep_check.interleavings.moves import Arrives, Begins, Fate, Goes
-from redstep_check.interleavings.situations import Event, Situation
+from redstep_check.interleavings.situations import INTERRUPTING, Event, Situation
 from redstep_spec.delivery import Unknown
 from redstep_spec.properties import Properties
 
@@ -53,7 +53,7 @@ class Moment:
                 return ("CM-9",)
             case Fate.FLUSHED:
                 return ("CM-6",)
-            case Fate.CANCELLED | Fate.OVERTAKEN:
+            case Fate.CANCELLED | Fate.ABANDONED | Fate.OVERTAKEN:
                 return ("CM-10",)
             case _:
                 return ("CM-1",) if self.event.executed else ()
@@ -164,8 +164,7 @@ def a_client_is_cancelled_at_work(m: Moment) -> bool:
 @sometimes("CM-10", "compensates")
 def a_cancelled_client_compensates(m: Moment) -> bool:
     """A client that was cancelled gives back what it was given."""
-    cancelled = m.fate in (Fate.CANCELLED, Fate.OVERTAKEN)
-    return cancelled and isinstance(m.after.clients[m.event.who.client].stop, Asks)
+    return m.fate in INTERRUPTING and isinstance(m.after.clients[m.event.who.client].stop, Asks)
 
 
 @sometimes("CK-2")

@@ -105,8 +105,9 @@ def fates(client: Client, *, can_flush: bool) -> tuple[Fate, ...]:
             return (Fate.DELIVERED, Fate.REPLY_LOST, *stoppable, *overtaken, Fate.CRASHED)
         case Asks() as asks:
             twice = (Fate.TWICE,) if asks.is_idempotent else ()
-            flushed = (Fate.FLUSHED,) if can_flush else ()
-            harmful = (Fate.REPLY_LOST, Fate.NOT_SENT, Fate.ADRIFT, *twice, *flushed, *stoppable, Fate.CRASHED)
+            flushed = (Fate.FLUSHED,) if can_flush and asks.needs_script else ()
+            given_up = (*stoppable, Fate.ABANDONED) if stoppable else ()
+            harmful = (Fate.REPLY_LOST, Fate.NOT_SENT, Fate.ADRIFT, *twice, *flushed, *given_up, Fate.CRASHED)
             return (Fate.DELIVERED, Fate.HELD, *harmful)
         case Pauses():
             return (Fate.DELIVERED, *stoppable, Fate.CRASHED)
@@ -116,6 +117,8 @@ def fates(client: Client, *, can_flush: bool) -> tuple[Fate, ...]:
 
 EXECUTING = frozenset({Fate.DELIVERED, Fate.HELD, Fate.REPLY_LOST, Fate.TWICE, Fate.FLUSHED})
 """The fates in which a request is executed that was not yet."""
+INTERRUPTING = frozenset({Fate.CANCELLED, Fate.ABANDONED, Fate.OVERTAKEN})
+"""The fates in which the client is cancelled."""
 TOLD = {
     Fate.DELIVERED: Heard.REPLY,
     Fate.TWICE: Heard.REPLY,
@@ -124,6 +127,7 @@ TOLD = {
     Fate.ADRIFT: Heard.LOST,
     Fate.NOT_SENT: Heard.NOT_SENT,
     Fate.CANCELLED: Heard.CANCELLED,
+    Fate.ABANDONED: Heard.CANCELLED,
     Fate.OVERTAKEN: Heard.OVERTAKEN,
 }
 """What a client that asks is told of a fate."""
@@ -180,12 +184,13 @@ class Stage:
         if fate is Fate.HELD:
             return _with(situation, client), event
         heard = TOLD[fate]
+        kept = client.held if heard in WITH_REPLY else self.target.unheard(asks, client.held, situation.now_ms)
         client = evolve(
             client,
-            fed=(*client.fed, Fed(heard, client.held if heard in WITH_REPLY else None)),
+            fed=(*client.fed, Fed(heard, kept)),
             held=None,
             course=(*client.course[:-1], evolve(client.course[-1], heard=heard)),
-            is_interrupted=client.is_interrupted or fate in (Fate.CANCELLED, Fate.OVERTAKEN),
+            is_interrupted=client.is_interrupted or fate in INTERRUPTING,
         )
         return self._stood(situation, client, evolve(event, course=client.course))
 
@@ -198,7 +203,7 @@ class Stage:
         heard = Heard.GOES_ON if fate is Fate.DELIVERED else Heard.CANCELLED
         client = evolve(
             client,
-            fed=(*client.fed, Fed(heard)),
+            fed=(*client.fed, Fed(heard, self.target.unheard(None, None, situation.now_ms))),
             course=(*client.course, Attempt(event.stop, heard)),
             is_interrupted=client.is_interrupted or fate is Fate.CANCELLED,
         )
@@ -215,7 +220,7 @@ class Stage:
         for _ in range(times):
             situation, one = self._execute(situation, client.who, asks.request, flushed=fate is Fate.FLUSHED and not executed)
             executed.append(one)
-        if fate is Fate.ADRIFT:
+        if fate in (Fate.ADRIFT, Fate.ABANDONED):
             situation = evolve(situation, adrift=(*situation.adrift, Adrift(client.who, asks.request)))
         call = executed[0].call if executed else self.target.understood(asks.request, situation.now_ms)
         replies = tuple(each.reply for each in executed)
@@ -226,12 +231,12 @@ class Stage:
         return situation, client, evolve(event, executed=tuple(executed), course=client.course)
 
     def _is_allowed(self, client: Client, asks: Asks, call: Any) -> None:
-        """CM-4: what is not idempotent is sent again only when it is known that it was not executed."""
+        """CM-4: what is not idempotent is never sent again when it may have been executed, whatever was asked since."""
         if isinstance(call, Glance) or self.sequential.is_idempotent(call):
             return
         if asks.is_idempotent:
             raise Mismatch("CM-4", "whether it may be sent again", call, "sent as idempotent")
-        if any(each.heard is Heard.LOST and _same(each.call, call) for each in client.course[-1:]):
+        if any(each.heard is Heard.LOST and _same(each.call, call) for each in client.course):
             raise Mismatch("CM-4", "what is sent after an unknown outcome", "nothing", call)
 
     def _execute(self, situation: Situation, who: Who, request: Any, *, flushed: bool = False) -> tuple[Situation, Executed]:

@@ -39,6 +39,7 @@ SIGNS = {
     Fate.TWICE: Sign.TWICE,
     Fate.FLUSHED: Sign.FLUSHED,
     Fate.CANCELLED: Sign.CANCELLED,
+    Fate.ABANDONED: Sign.ADRIFT,
     Fate.OVERTAKEN: Sign.CANCELLED,
     Fate.CRASHED: Sign.CRASHED,
 }
@@ -57,6 +58,7 @@ UNSENT = {
     Fate.NOT_SENT: "not sent, and the client can tell",
     Fate.ADRIFT: "sent, and given up on its way",
     Fate.CANCELLED: "cancelled before it was sent",
+    Fate.ABANDONED: "sent, and cancelled on its way",
     Fate.CRASHED: "crashes before it sends",
 }
 

@@ -189,13 +189,11 @@ def drawn(*rows: tuple[Hashable, int, int | None, Any, Any]) -> History:
 
 @frozen
 class Example:
-    """An object, and two histories."""
+    """An object, and two histories; why the one is legal and the other not stands above each."""
 
     name: str
     model: AnyModel
-    why_legal: str
     legal: History
-    why_illegal: str
     illegal: History
 
 
@@ -203,45 +201,45 @@ EXAMPLES = (
     Example(
         "register",
         REGISTER,
-        "B and C both overlap the write, and B may have read before it, though it answered last.",
+        # B and C both overlap the write, and B may have read before it, though it answered last.
         drawn(("A", 1, 6, Write(1), None), ("B", 2, 5, Read(), 0), ("C", 3, 4, Read(), 1)),
-        "When C begins, the write has been seen: it can't be unseen.",
+        # When C begins, the write has been seen: it can't be unseen.
         drawn(("A", 1, 6, Write(1), None), ("B", 2, 3, Read(), 1), ("C", 4, 5, Read(), 0)),
     ),
     Example(
         "compare-and-set",
         REGISTER,
-        "A heard nothing of its write, but B's success shows that it took effect.",
+        # A heard nothing of its write, but B's success shows that it took effect.
         drawn(
             ("A", 1, 2, Write(1), Unknown()), ("B", 3, 6, CompareAndSet(1, 2), True), ("C", 4, 5, CompareAndSet(0, 3), False)
         ),
-        "Both swapped the same value: one of them must have failed.",
+        # Both swapped the same value: one of them must have failed.
         drawn(("A", 1, 3, CompareAndSet(0, 1), True), ("B", 2, 4, CompareAndSet(0, 2), True)),
     ),
     Example(
         "key-value store",
         KEY_VALUE_STORE,
-        "The keys are independent: what B sees of x says nothing about y.",
+        # The keys are independent: what B sees of x says nothing about y.
         drawn(
             ("A", 1, 4, Put("x", "1"), None),
             ("B", 2, 3, Get("x"), "1"),
             ("B", 5, 6, Get("y"), None),
             ("C", 7, 8, Put("y", "2"), None),
         ),
-        "Both puts say that nothing stood there before.",
+        # Both puts say that nothing stood there before.
         drawn(("A", 1, 3, Put("x", "1"), None), ("B", 2, 4, Put("x", "2"), None), ("C", 5, 6, Put("y", "3"), None)),
     ),
     Example(
         "queue",
         QUEUE,
-        "The enqueues overlap: y may have been first.",
+        # The enqueues overlap: y may have been first.
         drawn(
             ("A", 1, 3, Enqueue("x"), None),
             ("B", 2, 4, Enqueue("y"), None),
             ("A", 5, 6, Dequeue(), "y"),
             ("B", 7, 8, Dequeue(), "x"),
         ),
-        "x was in the queue before y was on its way, and y came out first.",
+        # x was in the queue before y was on its way, and y came out first.
         drawn(
             ("A", 1, 2, Enqueue("x"), None),
             ("B", 3, 4, Enqueue("y"), None),
@@ -252,17 +250,17 @@ EXAMPLES = (
     Example(
         "set",
         SET,
-        "The removal fits between the two adds.",
+        # The removal fits between the two adds.
         drawn(("A", 1, 2, Add("x"), True), ("A", 4, 5, Add("x"), True), ("B", 3, 6, Remove("x"), True)),
-        "Both removals found x, which was added once.",
+        # Both removals found x, which was added once.
         drawn(("A", 1, 2, Add("x"), True), ("A", 3, 5, Remove("x"), True), ("B", 4, 6, Remove("x"), True)),
     ),
     Example(
         "bag",
         BAG,
-        "y may come out first.",
+        # y may come out first.
         drawn(("A", 1, 2, Enqueue("x"), None), ("A", 3, 4, Enqueue("y"), None), ("B", 5, 6, Dequeue(), "y")),
-        "What is in a bag does not come out twice.",
+        # What is in a bag does not come out twice.
         drawn(("A", 1, 2, Enqueue("x"), None), ("B", 3, 5, Dequeue(), "x"), ("C", 4, 6, Dequeue(), "x")),
     ),
 )

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from attrs import frozen
 
-from redstep_spec.delivery import Outcome, Replied, Unknown
+from redstep_spec.delivery import Failed, Outcome, Replied, Unknown
 
 
 @frozen
@@ -122,6 +122,8 @@ def in_order(history: Iterable[Event]) -> Sequence[Event]:
         raise MalformedHistory(
             f"at {next(each for each in places if type(each) is not int)!r}: a place in the order of events is an integer"
         )
+    for each in events:
+        _require_sense(each)
     if places != sorted(places):
         before, after = next(each for each in pairwise(places) if each[1] < each[0])
         raise MalformedHistory(f"at {after}: this comes after what was at {before}, and the counter never runs backward")
@@ -129,6 +131,17 @@ def in_order(history: Iterable[Event]) -> Sequence[Event]:
         _each_client_once(events)
         events.sort(key=lambda each: (each.at, isinstance(each, Completion)))
     return events
+
+
+def _require_sense(event: Event) -> None:
+    try:
+        hash(event.client)
+    except TypeError as error:
+        raise MalformedHistory(f"at {event.at}: client {event.client!r} is unhashable") from error
+    if isinstance(event, Completion) and not isinstance(event.outcome, Replied | Failed | Unknown):
+        raise MalformedHistory(
+            f"at {event.at}: client {event.client!r} heard {event.outcome!r}, which is neither Replied nor Failed nor Unknown"
+        )
 
 
 def _each_client_once(events: Iterable[Event]) -> None:

@@ -11,6 +11,7 @@ own. So a set of placed operations takes as many bits as operations ever overlap
 but what only reads before all that, and what may never have taken effect after it.
 """
 
+import pickle
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +23,9 @@ Candidate = tuple[int, int, int, int, dict[int, int]]
 """
 The index of an operation; its bit; this and the bit of its twin; the bit of its twin, or 0; the steps of it that are known.
 
-The twin of one of unknown outcome is the one before it that made the same call, and is placed before it if both are.
+The twin of one of unknown outcome is the one before it that made the same call, and is placed before it if both are. That two
+calls are equal is not enough to be the same, for True is 1, and a field may be no part of the comparison: they must be so in
+the bytes of their pickles. What can't be pickled has no twin.
 """
 
 
@@ -40,8 +43,8 @@ class Points:
         self._reads: list[Candidate] = []
         self._others: list[Candidate] = []
         self._unknown: list[Candidate] = []
-        self._twins: dict[tuple[type, str], tuple[int, Any]] = {}
-        """Of those of unknown outcome, the last call of each look, and its bit."""
+        self._twins: dict[bytes, int] = {}
+        """Of those of unknown outcome, the bit of the last that made each call."""
         self._lay_out(operations, is_read)
 
     def _lay_out(self, operations: Sequence[Operation], is_read: Sequence[bool]) -> None:
@@ -75,7 +78,10 @@ class Points:
 
     def _twin(self, call: Any, bit: int) -> int:
         """The bit of an operation's twin, if it has one, whose next twin it is."""
-        look = (type(call), repr(call))  # that two are equal is not enough, for True is 1
-        twin, other = self._twins.get(look, (0, None))
-        self._twins[look] = (bit, call)
-        return twin if call == other else 0
+        try:
+            pickled = pickle.dumps(call)
+        except Exception:  # noqa: BLE001  whatever a class of somebody's own raises
+            return 0
+        twin = self._twins.get(pickled, 0)
+        self._twins[pickled] = bit
+        return twin

@@ -159,6 +159,7 @@ def stepper(model: AnyModel, operations: Sequence[Operation], is_read: Sequence[
 
 
 def _set(states: Iterable[Any]) -> frozenset[Any]:
+    states = tuple(states)  # what the model raises meanwhile is its own affair
     try:
         return frozenset(states)
     except TypeError as error:

@@ -26,7 +26,7 @@ PATIENCE_S = 20
 SETTINGS = frozenset({"host", "port", "path", "db", "username", "password", "server"})
 """What a pool's connections are made with, as far as others need it; and what begins with `ssl`."""
 
-Kill = Callable[[], object]
+Kill = Callable[[], bool]
 
 
 class ClientDied(Exception):
@@ -98,18 +98,18 @@ class Slice:
 
 def cutter(admin: redis.Redis, name: str, chance: Random) -> Kill:
     """
-    Have the engine cut one of the connections that bear a name, a few, or all.
+    Have the engine cut one of the connections that bear a name, a few, or all; tell whether there was one to cut.
 
     The more at once, the more requests are among them that were executed in the very turn of the engine in which they are cut:
     their replies were written, and never sent.
     """
 
-    def cut() -> None:
+    def cut() -> bool:
         listed: Any = admin.client_list()
         ours = [each["id"] for each in listed if each["name"] == name]
         all_of_them: Any = admin.pipeline(transaction=False)
         for one in chance.sample(ours, min(len(ours), chance.choice((1, 2, len(ours))))):
             all_of_them.client_kill_filter(_id=one)
-        all_of_them.execute(raise_on_error=False)  # one may have gone meanwhile
+        return 1 in all_of_them.execute(raise_on_error=False)  # one may have gone meanwhile
 
     return cut

@@ -43,6 +43,5 @@ async def _kill(piece: Slice, engine: Engine) -> int:
         while not piece.is_over:
             await asyncio.sleep(piece.pause_s(chance, CUT_EVERY_S))
             if piece.kills and not piece.is_over:
-                await asyncio.to_thread(cut)
-                kills += 1
+                kills += await asyncio.to_thread(cut)
     return kills

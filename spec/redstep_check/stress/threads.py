@@ -54,6 +54,5 @@ def _kill(piece: Slice, engine: Engine, stopped: threading.Event) -> int:
         cut = cutter(admin, piece.connections, chance)
         while not stopped.wait(piece.pause_s(chance, CUT_EVERY_S)) and not piece.is_over:
             if piece.kills:
-                cut()
-                kills += 1
+                kills += cut()
     return kills

@@ -151,7 +151,8 @@ class ProtocolTarget(ShippedAuditChain):
 
         def asked() -> Any:
             digest = module.digest_of(call.event)
-            request = module.append_next(self.chain(call.name), call.since, call.append_id, call.event, digest)
+            previous = call.previous.hex()
+            request = module.append_next(self.chain(call.name), call.since, previous, call.append_id, call.event, digest)
             return module.read_append_next((yield from module.send(request)))
 
         found = self.driver.run(asked())

@@ -25,7 +25,7 @@ def page(timeline: Timeline) -> str:
     """Draw a timeline as HTML. Raises MalformedHistory."""
     drawn = drawing(timeline)
     return TEMPLATE.substitute(
-        title=escape(timeline.title or "a history"),
+        title=escape(printable(timeline.title) or "a history"),
         kind=_kind(timeline.verdict) + (" marked" if drawn.spots else ""),
         key=_key(drawn),
         signs=_signs(drawn),

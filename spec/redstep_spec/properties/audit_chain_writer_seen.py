@@ -23,6 +23,11 @@ def placed_by(t: Transition, mode: Mode) -> bool:
     return isinstance(t.reply, Placed) and t.write is not None and t.write.mode is mode
 
 
+def leaves_the_linking(t: Transition) -> bool:
+    """Whether a writer leaves the linking to the store."""
+    return t.write is not None and t.write.mode is Mode.SERVER_ORDER
+
+
 def conflicts(t: Transition) -> int:
     """How often a writer was told that another append came first."""
     return sum(each.fate is not Fate.REPLY_LOST and isinstance(each.reply, store.HashMismatch) for each in t.appends)
@@ -210,8 +215,13 @@ def the_chain_lost_what_was_known_and_went_on(t: Transition) -> bool:
 @sometimes("AC-11", "put", "server_order")
 def the_chain_is_shorter_than_it_was(t: Transition) -> bool:
     """A writer that leaves the linking to the store finds the chain shorter than it knew, and stops."""
-    regress = isinstance(t.reply, NotAppended) and t.reply.cause == "regress"
-    return regress and t.write is not None and t.write.mode is Mode.SERVER_ORDER
+    return the_chain_lost_what_was_known(t) and not the_chain_lost_what_was_known_and_went_on(t) and leaves_the_linking(t)
+
+
+@sometimes("AC-11", "put", "server_order")
+def the_chain_is_another_one(t: Transition) -> bool:
+    """A writer that leaves the linking to the store finds the chain as long as it knew, or longer, but another, and stops."""
+    return the_chain_lost_what_was_known_and_went_on(t) and leaves_the_linking(t)
 
 
 @sometimes("AC-8", "put")
@@ -268,5 +278,4 @@ def sealed_since_the_append_began(t: Transition) -> bool:
 @sometimes("AC-4", "server_order", "seal", LOST)
 def unknown_for_it_may_be_sealed(t: Transition) -> bool:
     """The base is beyond what the writer knew, and an attempt was ambiguous."""
-    sealed = isinstance(t.reply, AppendUnknown) and t.reply.cause == "sealed"
-    return sealed and t.write is not None and t.write.mode is Mode.SERVER_ORDER
+    return isinstance(t.reply, AppendUnknown) and t.reply.cause == "sealed" and leaves_the_linking(t)

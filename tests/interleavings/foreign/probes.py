@@ -80,14 +80,16 @@ class Driven:
 
     def told(self, heard: Heard, now_ms: int = 1_000, *, flushed: bool = False) -> "Driven":
         """Have its request executed if it is to hear a reply, and tell it."""
-        raw = None
+        standing = self.standing
+        assert isinstance(standing, Waits), standing
+        asked = standing.stop if isinstance(standing.stop, Asks) else None
         if heard is Heard.REPLY:
-            standing = self.standing
-            assert isinstance(standing, Waits), standing
-            assert isinstance(standing.stop, Asks), standing
+            assert asked is not None, standing
             if flushed:
                 self.target.flush()
-            raw = self.target.execute(standing.stop.request, now_ms)
+            raw = self.target.execute(asked.request, now_ms)
+        else:
+            raw = self.target.unheard(asked, None, now_ms)
         self.fed = (*self.fed, Fed(heard, raw))
         return self
 

@@ -115,52 +115,6 @@ def test_a_pipeline_that_breaks_off_is_lost_as_a_whole(probe: Foreign, fault: He
     assert driven.standing == Ends(Unknown())
 
 
-async def script(client: redis.asyncio.Redis, prefix: str) -> Any:
-    """By redis-py's own Script."""
-    return await client.register_script("return {KEYS[1], ARGV[1]}")(keys=[prefix], args=["x"])
-
-
-async def script_in_a_pipeline(client: redis.asyncio.Redis, prefix: str) -> Any:
-    """The same, in a pipeline."""
-    registered = client.register_script("return {KEYS[1], ARGV[1]}")
-    async with client.pipeline(transaction=True) as pipe:
-        await registered(keys=[prefix], args=["x"], client=pipe)
-        [result] = await pipe.execute()
-        return result
-
-
-async def by_text(client: redis.asyncio.Redis, prefix: str) -> Any:
-    """EVAL."""
-    return await client.eval("return {KEYS[1], ARGV[1]}", 1, prefix, "x")
-
-
-async def by_sha(client: redis.asyncio.Redis, prefix: str) -> Any:
-    """EVALSHA, with nothing that loads the script again."""
-    sha = await client.script_load("return {KEYS[1], ARGV[1]}")
-    return await client.evalsha(sha, 1, prefix, "x")
-
-
-@pytest.mark.parametrize("work", [script, script_in_a_pipeline, by_text, by_sha])
-def test_scripts_are_called_as_redis_py_calls_them(probe: Foreign, work: Any) -> None:
-    """To load one is no stop, to call it is."""
-    driven = Driven(probe, work)
-    assert driven.to_the_end() == [probe.prefix.encode(), b"x"]
-    assert len(driven.fed) == 1
-
-
-def test_a_forgotten_script_is_loaded_and_called_again(probe: Foreign) -> None:
-    """By redis-py, when it hears NOSCRIPT."""
-    driven = Driven(probe, script).told(Heard.REPLY, flushed=True)
-    assert driven.to_the_end() == [probe.prefix.encode(), b"x"]
-
-
-def test_a_forgotten_script_that_nobody_loads_again_is_found(probe: Foreign) -> None:
-    """Whoever calls it by SHA alone fails."""
-    driven = Driven(probe, by_sha).told(Heard.REPLY, flushed=True)
-    with pytest.raises(Mismatch, match="CM-6"):
-        _ = driven.standing
-
-
 async def get(client: redis.asyncio.Redis, prefix: str) -> Any:
     """One command; what is raised is told by its class."""
     try:
@@ -339,91 +293,7 @@ def test_what_does_something_else_when_told_the_same_is_refused(probe: Foreign) 
         _ = driven.standing
 
 
-# ---------------------------------------------------------------------------------------------- what is refused
-
-
-async def watches(client: redis.asyncio.Redis, prefix: str) -> Any:
-    """WATCH."""
-    async with client.pipeline() as pipe:
-        await pipe.watch(prefix)
-
-
-async def blocks(client: redis.asyncio.Redis, prefix: str) -> Any:
-    """BLPOP."""
-    await client.blpop([prefix], timeout=1)
-
-
-async def subscribes(client: redis.asyncio.Redis, prefix: str) -> Any:
-    """SUBSCRIBE."""
-    await client.pubsub().subscribe(prefix)
-
-
-async def expires_at(client: redis.asyncio.Redis, prefix: str) -> Any:
-    """PEXPIREAT."""
-    await client.pexpireat(prefix, 1)
-
-
-async def expires_at_in_lua(client: redis.asyncio.Redis, prefix: str) -> Any:
-    """EXPIREAT in a script."""
-    await client.eval("redis.call('EXPIREAT', KEYS[1], 1)", 1, prefix)
-
-
-async def flushes(client: redis.asyncio.Redis, prefix: str) -> Any:
-    """SCRIPT FLUSH."""
-    del prefix
-    await client.script_flush()
-
-
-async def leaves_the_loop(client: redis.asyncio.Redis, prefix: str) -> Any:
-    """A thread."""
-    del client, prefix
-    await asyncio.to_thread(print)
-
-
-async def waits_for_nothing(client: redis.asyncio.Redis, prefix: str) -> Any:
-    """A future that nobody knows."""
-    del client, prefix
-    await asyncio.get_running_loop().create_future()
-
-
-async def holds_up_its_process(client: redis.asyncio.Redis, prefix: str) -> Any:
-    """A sleep that is no pause."""
-    del client, prefix
-    time.sleep(1)  # noqa: ASYNC251  it is what is refused
-
-
-@pytest.mark.parametrize(
-    ("work", "reason"),
-    [
-        (watches, "WATCH changes one connection"),
-        (blocks, "BLPOP blocks"),
-        (subscribes, "SUBSCRIBE changes one connection"),
-        (expires_at, "PEXPIREAT expires at a time of the engine's own clock"),
-        (expires_at_in_lua, "a script expires keys at a time of the engine's own clock"),
-        (flushes, "SCRIPT FLUSH is the scheduler's to do"),
-        (leaves_the_loop, "run_in_executor leads out of the operation's own event loop"),
-        (waits_for_nothing, "neither a reply nor a sleep"),
-        (holds_up_its_process, "a coroutine calls time.sleep"),
-    ],
-)
-def test_what_cannot_be_followed_is_refused(probe: Foreign, work: Any, reason: str) -> None:
-    """With its reason, and who does it."""
-    with pytest.raises(Unfit, match=f"Probe, .*: {reason}|{reason}"):
-        _ = Driven(probe, work).standing
-
-
-def test_an_operation_without_end_is_refused(probe: Foreign) -> None:
-    """After so many stops."""
-
-    async def work(client: redis.asyncio.Redis, prefix: str) -> None:
-        del client, prefix
-        for _ in itertools.count():
-            await asyncio.sleep(1)
-
-    driven = Driven(probe, work)
-    driven.fed = driven.told(Heard.GOES_ON).fed * 201
-    with pytest.raises(Unfit, match="it has not come to an end"):
-        _ = driven.standing
+# ---------------------------------------------------------------------------------------------- how it ends
 
 
 def test_an_error_of_its_own_is_no_answer(engine: Engine) -> None:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import redis
 import redis.asyncio
+from attrs import evolve
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -28,6 +29,7 @@ from redstep_check.interleavings.binding import (
     Concurrent,
     Ends,
     Fed,
+    Glance,
     Interrupted,
     Pauses,
     Raw,
@@ -41,7 +43,7 @@ from redstep_check.interleavings.foreign.exact import Exact
 from redstep_check.interleavings.foreign.operations import Lost, Operation, Over, Slumber
 from redstep_check.interleavings.foreign.replaying import Nondeterministic, Replay, Reply
 from redstep_check.interleavings.foreign.requests import Recipe, Sent, Unfit
-from redstep_check.interleavings.foreign.scripts import Scripts
+from redstep_check.interleavings.foreign.scripts import Scripts, executable, forgotten
 from redstep_check.interleavings.foreign.store import Store
 from redstep_check.interleavings.foreign.surroundings import Patch, Surroundings, around, patches, sites
 from redstep_check.interleavings.foreign.wire import Commands, replies
@@ -74,12 +76,14 @@ class Foreign(Concurrent):
     """Against which it is held."""
     scripts: ClassVar[Sequence[str]] = ()
     """Texts that were loaded when the process began."""
+    calls_scripts: ClassVar[bool] = True
+    """Whether it calls any. Of one that does not, none can be forgotten, and no run waits for that."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.prefix = session_prefix(engine.prefix)
         """With this all its keys must begin."""
-        self.store = Store(engine, self.prefix, self.unit_ms)
+        self.store = Store(engine, self.prefix, self.unit_ms, self.options.get("protocol"))
         self.client: Any = engine.client()
         """For `seen`: it sees what is stored, and nobody schedules it."""
         for text in self.scripts:
@@ -87,10 +91,9 @@ class Foreign(Concurrent):
         self.sites = sites(("redis.retry", *self.modules))
         self.now_ms = START_MS
         """When the last request was executed."""
-        self._was_flushed = False
         self._resolved: tuple[Any, Commands] | None = None
-        self.can_flush = engine.owned
-        if engine.owned:
+        self.can_flush = engine.owned and self.calls_scripts
+        if self.can_flush:
             self.features = self.features | {"flush"}
 
     # ------------------------------------------------------------------------------------------ how it is looked at
@@ -163,7 +166,9 @@ class Foreign(Concurrent):
                 operation.discard()
         if isinstance(stop, Slumber):
             return Waits(Pauses("sleep"))
-        return Waits(Asks(Sent(stop, recipe if depends else None), self.is_idempotent(stop)))
+        sent = Sent(stop, recipe if depends else None)
+        is_again = bool(recipe.fed) and Reply.of(recipe.fed[-1].raw).was_flushed
+        return Waits(Asks(sent, self.is_idempotent(stop), needs_script=bool(forgotten(stop)) and not is_again))
 
     def _ended(self, over: Over) -> Answer | Interrupted:
         if over.was_interrupted:
@@ -172,6 +177,8 @@ class Foreign(Concurrent):
             return self.answer(over.result())
         except Unfit:
             raise
+        except SystemExit as error:
+            return Broke(raised(error))
         except Exception as error:  # noqa: BLE001  whatever it is, it is how it ended
             return self.failed(error) or Broke(raised(error))
 
@@ -192,15 +199,26 @@ class Foreign(Concurrent):
         return self._resolved[1]
 
     def understood(self, request: Sent, now_ms: int) -> Any:
-        """The call of the specification that a round trip is."""
-        return self.meant(self.commands(request, now_ms), now_ms)
+        """The call of the specification that a round trip is; what hears NOSCRIPT is not executed, and none of it."""
+        commands = self.commands(request, now_ms)
+        if self.store.has_forgotten:
+            commands = executable(commands)
+        return self.meant(commands, now_ms) if commands else Glance(now_ms)
 
     def execute(self, request: Sent, now_ms: int) -> Raw:
         """Have the engine execute it."""
         self.now_ms = now_ms
-        was_flushed, self._was_flushed = self._was_flushed, False
-        commands = self.commands(request, now_ms)
-        return Reply(self.store.execute(commands, now_ms), commands, now_ms, was_flushed).raw
+        commands, was_flushed = self.commands(request, now_ms), self.store.has_forgotten
+        try:
+            return Reply(self.store.execute(commands, now_ms), commands, now_ms, was_flushed).raw
+        except Unfit as unfit:
+            raise Unfit(f"{type(self).__name__}: {unfit}") from unfit
+
+    def unheard(self, asked: Asks | None, raw: Raw | None, now_ms: int) -> Raw:
+        """What was asked, and when that came to something."""
+        if raw is not None:
+            return evolve(Reply.of(raw), data=b"").raw
+        return Reply(b"", () if asked is None else self.commands(asked.request, now_ms), now_ms).raw
 
     def read(self, call: Any, raw: Raw) -> Answer:
         """Read what the engine answered."""
@@ -216,7 +234,6 @@ class Foreign(Concurrent):
     def flush(self) -> None:
         """Make the engine forget its scripts."""
         self.store.flush_scripts()
-        self._was_flushed = True
 
     def save(self) -> Hashable:
         """All that is stored."""

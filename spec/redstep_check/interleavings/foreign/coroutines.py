@@ -25,9 +25,10 @@ from redstep_check.interleavings.foreign.operations import (
     Packet,
     Slumber,
     Stopped,
+    raising,
 )
 from redstep_check.interleavings.foreign.requests import Unfit
-from redstep_check.interleavings.foreign.surroundings import Surroundings
+from redstep_check.interleavings.foreign.surroundings import Surroundings, refuse
 
 REFUSED = (
     "call_soon_threadsafe",
@@ -53,7 +54,8 @@ class Loop(asyncio.AbstractEventLoop):
         self.tasks: list[asyncio.Task[Any]] = []
         self.sent: list[tuple[asyncio.Future[Outcome], bytes]] = []
         """What waits for a reply, in the order in which it was sent."""
-        self.refused: str | None = None
+        self.exit: SystemExit | None = None
+        """What has ended the whole process."""
         self._ready: deque[asyncio.Handle] = deque()
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._numbered = 0
@@ -61,12 +63,11 @@ class Loop(asyncio.AbstractEventLoop):
             setattr(self, name, self._refusing(name))
 
     def _refusing(self, name: str) -> Callable[..., Any]:
-        def refuse(*args: Any, **kwargs: Any) -> Any:
+        def leads_out(*args: Any, **kwargs: Any) -> Any:
             del args, kwargs
-            self.refused = self.refused or name
-            raise Unfit(f"{name} leads out of the operation's own event loop")
+            refuse(f"{name} leads out of the operation's own event loop")
 
-        return refuse
+        return leads_out
 
     async def exchange(self, data: bytes) -> Outcome:
         """Send something, and wait for what comes of it."""
@@ -83,12 +84,18 @@ class Loop(asyncio.AbstractEventLoop):
                 between()
                 handle = self._ready.popleft()
                 if not handle.cancelled():
-                    handle._run()  # noqa: SLF001  it is what loops do
+                    self._run(handle)
         finally:
             _set_running_loop(before)
         self.sent = [each for each in self.sent if not each[0].done()]
         while self._timers and self._timers[0][2].cancelled():
             heapq.heappop(self._timers)
+
+    def _run(self, handle: asyncio.Handle) -> None:
+        try:
+            handle._run()  # noqa: SLF001  it is what loops do
+        except SystemExit as error:
+            self.exit = self.exit or error
 
     def discard(self) -> None:
         """Cancel all tasks until none is left, whatever they still want to do."""
@@ -211,7 +218,7 @@ class Connection(redis.asyncio.Connection):
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, Loop):
-            raise Unfit("the client belongs to an operation under the scheduler, and works nowhere else")
+            refuse("the client belongs to an operation under the scheduler, and works nowhere else")
         self._reader = asyncio.StreamReader(loop=loop)
         self._writer: Any = _Writer(loop, self._reader)
 
@@ -219,6 +226,9 @@ class Connection(redis.asyncio.Connection):
         """Nobody greets."""
         del check_health
         self._parser.on_connect(self)  # type: ignore[no-untyped-call]
+
+    async def check_health(self) -> None:
+        """Nobody asks after it."""
 
     async def can_read(self) -> bool:
         """Nothing comes unasked."""
@@ -242,8 +252,9 @@ class CoroutineOperation(Operation):
         if self.main is None:
             self.main = self.loop.create_task(self._begun())
         self.loop.turn()
-        if self.loop.refused:
-            raise Unfit(f"{self.loop.refused} leads out of the operation's own event loop")
+        self.loop.given.require_fit()
+        if self.loop.exit is not None:
+            return raising(self.loop.exit)
         if self.main.done():
             return Over(self.main.result, self.was_cancelled and self.main.cancelled())
         if self.loop.sent:
@@ -276,4 +287,4 @@ class CoroutineOperation(Operation):
 
 def no_sleep(seconds: float) -> None:
     """Stands in the place of `time.sleep`, with which a coroutine would hold up all others."""
-    raise Unfit(f"a coroutine calls time.sleep({seconds}), and holds up its whole process")
+    refuse(f"a coroutine calls time.sleep({seconds}), and holds up its whole process")

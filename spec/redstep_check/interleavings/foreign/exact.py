@@ -8,7 +8,7 @@ Two situations are the same only if that is the same, too; else a search that me
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from redstep_check.binding import Answer
 from redstep_check.interleavings.binding import Course, Interrupted, Sequential, Who
@@ -71,11 +71,6 @@ class Exact(Sequential):
     def decided_of(self, reply: Any) -> frozenset[str]:
         """As the specification has it."""
         return self.specification.decided_of(reply)
-
-    def normal(self, state: Both, now_ms: int) -> Both:
-        """As the specification has it; of what is stored, all can make a difference."""
-        normal = self.specification.normal(state.state, now_ms)
-        return state if normal is state.state else evolve(state, state=normal)
 
     def executed(self, ledger: Any, who: Who, call: Any, before: Both, reply: Any, after: Both) -> Hashable:
         """As the specification has it."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import greenlet  # type: ignore[import-untyped, unused-ignore]
 import redis
+from attrs import evolve
 
 from redstep_check.interleavings.foreign.operations import (
     ROUNDS_MAX,
@@ -15,9 +16,9 @@ from redstep_check.interleavings.foreign.operations import (
     Packet,
     Slumber,
     Stopped,
+    raising,
 )
-from redstep_check.interleavings.foreign.requests import Unfit
-from redstep_check.interleavings.foreign.surroundings import Surroundings
+from redstep_check.interleavings.foreign.surroundings import Surroundings, refuse
 
 
 class Interruption(KeyboardInterrupt):
@@ -27,7 +28,7 @@ class Interruption(KeyboardInterrupt):
 def _switch(stopped: Stopped) -> Any:
     own: Any = greenlet.getcurrent()
     if not getattr(own, "runs_operation", False):
-        raise Unfit("the client belongs to an operation under the scheduler, in its own thread, and works nowhere else")
+        refuse("the client belongs to an operation under the scheduler, in its own thread, and works nowhere else")
     return own.parent.switch(stopped)
 
 
@@ -79,6 +80,9 @@ class Connection(redis.Connection):
         whole = command if isinstance(command, str | bytes) else b"".join(command)
         super().send_packed_command([whole], check_health)  # type: ignore[no-untyped-call]
 
+    def check_health(self) -> None:
+        """Nobody asks after it."""
+
     def can_read(self, timeout: float = 0) -> bool:
         """Nothing comes unasked."""
         del timeout
@@ -101,9 +105,9 @@ class GreenletOperation(Operation):
         try:
             result = self.begin()
         except Interruption as error:
-            return Over(_raising(error), self.was_cancelled)
-        except Exception as error:  # noqa: BLE001  whatever it is, it is how it ends
-            return Over(_raising(error))
+            return evolve(raising(error), was_interrupted=self.was_cancelled)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is, it is how it ends
+            return raising(error)
         return Over(lambda: result)
 
     def run(self) -> Stopped:
@@ -111,6 +115,7 @@ class GreenletOperation(Operation):
         self.greenlet.parent = greenlet.getcurrent()
         told, self.next = self.next, None
         stopped: Stopped = self.greenlet.throw(told) if isinstance(told, Interruption) else self.greenlet.switch(*_given(told))
+        self.given.require_fit()
         return stopped
 
     def sleep(self, seconds: float) -> None:
@@ -142,10 +147,3 @@ class GreenletOperation(Operation):
 
 def _given(told: Any) -> tuple[Any, ...]:
     return () if told is None else (told,)
-
-
-def _raising(error: BaseException) -> Callable[[], Any]:
-    def result() -> Any:
-        raise error
-
-    return result

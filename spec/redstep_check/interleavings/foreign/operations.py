@@ -36,6 +36,15 @@ class Over:
 Stopped = Packet | Slumber | Over
 
 
+def raising(error: BaseException) -> Over:
+    """The end of what has raised this."""
+
+    def result() -> Any:
+        raise error
+
+    return Over(result)
+
+
 class Lost(Enum):
     """How no reply comes."""
 
@@ -57,7 +66,7 @@ class Operation(ABC):
 
     @abstractmethod
     def run(self) -> Stopped:
-        """Go on until it stops. Raises Unfit if it waits for something else."""
+        """Go on until it stops. Raises Unfit if it waits for something else, or was refused something on the way."""
 
     @abstractmethod
     def tell(self, outcome: Outcome) -> None:

@@ -176,7 +176,8 @@ def _played(process: Process, path: _Path, loop: Loop, cancellations: int) -> li
 
     loop.create_task(begin())
     loop.turn(between)
-    while loop.sent or loop.sleeps or not all(task.done() for task in tasks):
+    given = loop.given
+    while given.require_fit() or loop.sent or loop.sleeps or not all(task.done() for task in tasks):
         process.check()
         offered: list[Choice] = [GoesOn(which) for which in range(len(loop.sent))] or [Wakes()] * loop.sleeps
         offered += [Cancels(number) for number, task in enumerate(tasks) if left and not task.done()]
@@ -192,7 +193,5 @@ def _played(process: Process, path: _Path, loop: Loop, cancellations: int) -> li
             case _:
                 loop.wake()
         loop.turn(between)
-        if loop.refused:
-            raise Unfit(f"{loop.refused} leads out of the process's own event loop")
     process.check()
     return [asyncio.CancelledError() if task.cancelled() else task.exception() or task.result() for task in tasks]

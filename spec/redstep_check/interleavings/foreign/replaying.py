@@ -1,9 +1,10 @@
 """
 Replaying: a fresh operation is told what one like it heard before, and stops where that one did, or it is not fit.
 
-A reply tells when it was given, and to what; so each stretch between two stops runs at the time of the round trip after it, and
-what is asked again must be what was asked then. Commands that are pipelined, and are no transaction, are executed one after the
-other, and others may come between them.
+Of each stop it is known when it came to something, and what was asked; so each stretch between two stops runs at the time of the
+stop after it, and what is asked again must be what was asked then. NOSCRIPT alone is void: nothing was executed, so no time has
+passed when the script is called again. Commands that are pipelined, and are no transaction, are executed one after the other, and
+others may come between them.
 """
 
 from collections.abc import Sequence
@@ -13,14 +14,15 @@ from attrs import frozen
 
 from redstep_check.interleavings.binding import Fed, Heard
 from redstep_check.interleavings.foreign.operations import Lost, NotSent, Operation, Over, Packet, Slumber
-from redstep_check.interleavings.foreign.requests import EVALS, EVALSHAS, Unfit, is_transaction, require_fit, word
-from redstep_check.interleavings.foreign.scripts import NOSCRIPT, Scripts, sha_of
+from redstep_check.interleavings.foreign.requests import Unfit, is_transaction, require_fit
+from redstep_check.interleavings.foreign.scripts import Scripts, called, executable, forgotten
 from redstep_check.interleavings.foreign.surroundings import Surroundings
 from redstep_check.interleavings.foreign.wire import Commands, unpacked
 from redstep_check.lockstep import Mismatch
 
 STOPS_MAX = 200
 """How many stops an operation may have."""
+UNGOVERNED = "does it ask a clock, or chance, that is not given? `patched` can give one"
 
 
 class Nondeterministic(Unfit):
@@ -29,12 +31,19 @@ class Nondeterministic(Unfit):
 
 @frozen
 class Reply:
-    """What an execution came to."""
+    """What a stop came to."""
 
     data: bytes
+    """Nothing if nobody heard it."""
     to: Commands
+    """None for a sleep."""
     now_ms: int
     was_flushed: bool = False
+
+    @property
+    def is_void(self) -> bool:
+        """Whether none of it was executed, as the engine had forgotten the scripts."""
+        return self.was_flushed and not executable(self.to)
 
     @classmethod
     def of(cls, raw: Any) -> "Reply":
@@ -62,97 +71,90 @@ class Replay:
         """What of a packet is still to be executed."""
         self.data = b""
         """The replies to those that were."""
-        self.was_split = False
+        self.forgotten: Commands = ()
+        """The calls to which it heard NOSCRIPT, until it makes them again."""
 
     def run(self, fed: Sequence[Fed], start_ms: int, now_ms: int | None) -> tuple[Stop, bool]:
         """Tell it all; give where it stands then, and whether that depends on the time. Raises Unfit, Mismatch."""
         if len(fed) > STOPS_MAX:
             raise Unfit(f"it has not come to an end after {STOPS_MAX} stops")
-        times = _times(fed, start_ms, now_ms)
-        last_known = max((at for at, each in enumerate(fed) if each.raw is not None), default=-1)
-        for at, each in enumerate(fed):
-            self._at(times[at], forget=at <= last_known + 1)
-            self._tell(self.stop(), each)
-        self._at(times[-1], forget=len(fed) == last_known + 1)
-        return self.stop(), self.given.was_read
+        replies = [Reply.of(each.raw) for each in fed]
+        times = _times(replies, start_ms, now_ms)
+        for each, reply, then_ms in zip(fed, replies, times, strict=False):
+            self._tell(self._stop(then_ms), each.heard, reply)
+            self.given.was_read &= reply.is_void
+        return self._stop(times[-1]), self.given.was_read
 
-    def _at(self, now_ms: int, *, forget: bool) -> None:
+    def _stop(self, now_ms: int) -> Stop:
+        """Go on at this time, to where the scheduler decides. Raises Unfit, Mismatch."""
         self.given.now_ms = now_ms
-        if forget:
-            self.given.was_read = False
-
-    def stop(self) -> Stop:
-        """Go on to where the scheduler decides. Raises Unfit."""
-        while not self.parts:
+        for _ in range(STOPS_MAX):
+            if self.parts:
+                return self.parts[0]
             stopped = self.operation.run()
             if not isinstance(stopped, Packet):
+                self._require_called_again(stopped, ())
                 return stopped
             commands = unpacked(stopped.data)
             require_fit(commands)
-            if len(commands) == 1:
-                if (answer := self.scripts.answered(commands[0])) is not None:
-                    self.operation.tell(answer)
-                    continue
+            if len(commands) == 1 and (answer := self.scripts.answered(commands[0])) is not None:
+                self.operation.tell(answer)
             else:
-                self._require_known(commands)
-            self.parts = [commands] if is_transaction(commands) else [(each,) for each in commands]
-            self.was_split = len(commands) > 1
-            self.data = b""
-        return self.parts[0]
+                self._begin(commands)
+        raise Unfit(f"it loads scripts, or calls such as are not loaded, {STOPS_MAX} times in a row")
 
-    def _require_known(self, commands: Commands) -> None:
-        for command in commands:
-            if self.scripts.answered(command) is not None:
-                raise Unfit("a pipeline calls a script that was not loaded before it; name it among `scripts`")
+    def _begin(self, commands: Commands) -> None:
+        """A packet has been sent."""
+        if len(commands) > 1 and any(self.scripts.answered(each) is not None for each in commands):
+            self._require_called_again(commands, ())
+            raise Unfit("a pipeline calls a script that was not loaded before it; name it among `scripts`")
+        self._require_called_again(commands, commands)
+        self.parts = [commands] if is_transaction(commands) else [(each,) for each in commands]
+        self.data = b""
 
-    def _tell(self, stop: Stop, fed: Fed) -> None:
-        match stop, fed.heard:
-            case Over(), _:
-                raise Nondeterministic(f"it ends where it was told {fed.heard.value} before")
+    def _require_called_again(self, stop: Stop, commands: Commands) -> None:
+        """CM-6: whoever has heard NOSCRIPT loads the script, and calls it again about the same keys, and does nothing before."""
+        if {*map(called, self.forgotten)} - {*map(called, commands)}:
+            raise Mismatch("CM-6", "what comes after NOSCRIPT", f"the script, and {_told(self.forgotten)} again", _told(stop))
+        self.forgotten = ()
+
+    def _tell(self, stop: Stop, heard: Heard, reply: Reply) -> None:
+        if isinstance(stop, Over):
+            raise Nondeterministic(f"it ends where it was told {heard.value} before; {UNGOVERNED}")
+        asked = stop if isinstance(stop, tuple) else ()
+        if asked != reply.to and not (reply.is_void and [*map(called, asked)] == [*map(called, reply.to)]):
+            before = _told(reply.to or Slumber())
+            raise Nondeterministic(f"it asks {_told(stop)} where it asked {before} before, and heard the same; {UNGOVERNED}")
+        match stop, heard:
             case _, Heard.CANCELLED:
                 self.parts = []
                 self.operation.cancel()
             case Slumber(), Heard.GOES_ON:
                 self.operation.wake()
             case tuple() as commands, Heard.REPLY:
-                self._deliver(commands, Reply.of(fed.raw))
+                self._deliver(commands, reply)
             case tuple(), Heard.NOT_SENT:
                 self._fail(NotSent() if not self.data else self.lost)
             case tuple(), Heard.LOST:
                 self._fail(self.lost)
             case _:
-                raise Nondeterministic(f"it stops at {_told(stop)} where it was told {fed.heard.value} before")
+                raise Nondeterministic(f"it stops at {_told(stop)} where it was told {heard.value} before; {UNGOVERNED}")
 
     def _fail(self, how: NotSent | Lost) -> None:
         self.parts = []
         self.operation.tell(how)
 
     def _deliver(self, commands: Commands, reply: Reply) -> None:
-        if commands != reply.to:
-            raise Nondeterministic(f"it asks {_told(commands)} where it asked {_told(reply.to)} before, and heard the same")
-        if reply.was_flushed:
-            self._deliver_late(commands)
         self.data += reply.data
         self.parts = self.parts[1:]
+        if reply.was_flushed:
+            self.forgotten += forgotten(commands)
+            self.scripts.known.clear()
+        while self.parts and (answer := self.scripts.answered(self.parts[0][0])) is not None:
+            self.data += answer
+            self.forgotten += self.parts.pop(0)
         if not self.parts:
             self.operation.tell(self.data)
-
-    def _deliver_late(self, commands: Commands) -> None:
-        """The engine has forgotten the script: whoever called it must send it anew, and then call it again."""
-        if self.was_split or word(commands[0]) not in EVALSHAS:
-            return
-        self.scripts.known.clear()
-        self.parts = []
-        self.operation.tell(NOSCRIPT)
-        again = self.stop()
-        if not isinstance(again, tuple) or _with_sha(again) != _with_sha(commands):
-            raise Mismatch("CM-6", "what comes after NOSCRIPT", f"the script, and {_told(commands)} again", _told(again))
-
-
-def _with_sha(commands: Commands) -> Commands:
-    """The same call, whether by SHA or by text."""
-    name, *rest = commands[0]
-    return ((b"EVALSHA", sha_of(rest[0]), *rest[1:]),) if name.upper() in EVALS else commands
 
 
 def _told(stop: Stop) -> str:
@@ -161,11 +163,9 @@ def _told(stop: Stop) -> str:
     return "its end" if isinstance(stop, Over) else "a sleep"
 
 
-def _times(fed: Sequence[Fed], start_ms: int, now_ms: int | None) -> list[int]:
-    """When each stretch runs: at the time of the next reply that is known; the last ones now, or at the last reply."""
-    known = [None if each.raw is None else Reply.of(each.raw).now_ms for each in fed]
-    last = now_ms if now_ms is not None else next((each for each in reversed(known) if each is not None), start_ms)
-    times = [last]
-    for each in reversed(known):
-        times.append(times[-1] if each is None else each)
+def _times(replies: Sequence[Reply], start_ms: int, now_ms: int | None) -> list[int]:
+    """When each stretch runs: at the time of the stop after it, unless that was void; the last one now, or at the last stop."""
+    times = [now_ms if now_ms is not None else replies[-1].now_ms if replies else start_ms]
+    for reply in reversed(replies):
+        times.append(times[-1] if reply.is_void else reply.now_ms)
     return times[::-1]

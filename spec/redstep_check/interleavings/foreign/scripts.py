@@ -1,33 +1,59 @@
 """
 Scripts: the engine's memory of them, as each operation sees it; and the time that they see.
 
-The engine knows all that was ever loaded, until it is made to forget them. What a client does about that takes nothing but
-loading, which nobody else can notice; so it is answered at once, and is no stop.
+The engine knows all that was ever loaded, until it is made to forget them: then it answers NOSCRIPT, which is a reply as any
+other. To load a script is nothing that anybody else can notice; so it is answered at once, and is no stop.
 """
 
 import hashlib
-import re
 
 from attrs import Factory, define, field
 
-from redstep_check.interleavings.foreign.requests import EVALS, EVALSHAS, Unfit, require_fit_script, word
-from redstep_check.interleavings.foreign.wire import Command, bulk, error
+from redstep_check.interleavings.foreign.requests import EVALS, EVALSHAS, FRAME, Unfit, keys_of, require_fit_script, word
+from redstep_check.interleavings.foreign.wire import Command, Commands, bulk, error
 
 NOSCRIPT = error("NOSCRIPT No matching script. Please use EVAL.")
-ASKS_TIME = re.compile(rb"'time'|\"time\"", re.IGNORECASE)
 GIVEN_TIME = (
     b"local given_us, given_s = table.remove(ARGV), table.remove(ARGV) "
     b"local function timed(call) return function(name, ...) "
-    b"if string.lower(name) == 'time' then return {given_s, given_us} end return call(name, ...) end end "
+    b"if type(name) == 'string' and string.lower(name) == 'time' then return {given_s, given_us} end "
+    b"return call(name, ...) end end "
     b"local redis = setmetatable({call = timed(redis.call), pcall = timed(redis.pcall)}, {__index = redis}) "
     b"local server = redis "
 )
-"""What stands before a script that calls TIME: it is given the schedule's, as two arguments more."""
+"""What stands before each script: to TIME, however it is called, it hears the schedule's, which are two arguments more."""
 
 
 def sha_of(text: bytes) -> bytes:
     """What a script is called by."""
     return hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
+
+
+def called(command: Command) -> Command | None:
+    """Which script a command calls, by its SHA, and about which keys; None if it calls none."""
+    name = word(command)
+    if name not in EVALS | EVALSHAS:
+        return None
+    sha = sha_of(command[1]) if name in EVALS else command[1].lower()
+    return (sha, *keys_of(command))
+
+
+def forgotten(commands: Commands) -> Commands:
+    """The calls by SHA that an engine which has forgotten all scripts does not know."""
+    known, unknown = set[bytes](), []
+    for command in commands:
+        if word(command) in EVALS:
+            known.add(sha_of(command[1]))
+        elif word(command) in EVALSHAS and command[1].lower() not in known:
+            unknown.append(command)
+    return tuple(unknown)
+
+
+def executable(commands: Commands) -> Commands:
+    """What of them such an engine executes."""
+    unknown = forgotten(commands)
+    left = tuple(each for each in commands if each not in unknown)
+    return left if {*map(word, left)} - FRAME else ()
 
 
 @define
@@ -63,21 +89,17 @@ class Scripts:
 
 @define
 class Engineered:
-    """A script as the engine is to have it: with its time given, if it asks for that."""
+    """A script as the engine is to have it: with its time given."""
 
     text: bytes
-    asks_time: bool = field(init=False)
     sha: bytes = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.asks_time = ASKS_TIME.search(self.text) is not None
-        if self.asks_time:
-            first, line_end, rest = self.text.partition(b"\n") if self.text.startswith(b"#!") else (b"", b"", self.text)
-            self.text = first + line_end + GIVEN_TIME + rest
+        first, line_end, rest = self.text.partition(b"\n") if self.text.startswith(b"#!") else (b"", b"", self.text)
+        self.text = first + line_end + GIVEN_TIME + rest
         self.sha = sha_of(self.text)
 
-    def command(self, called: Command, now_us: int) -> Command:
-        """The call of it, by its SHA."""
-        name = b"EVALSHA_RO" if word(called).endswith(b"_RO") else b"EVALSHA"
-        time = (b"%d" % (now_us // 1_000_000), b"%d" % (now_us % 1_000_000)) if self.asks_time else ()
-        return (name, self.sha, *called[2:], *time)
+    def command(self, call: Command, now_us: int) -> Command:
+        """A call of it, by its SHA if it was."""
+        script = self.text if word(call) in EVALS else self.sha
+        return (call[0], script, *call[2:], b"%d" % (now_us // 1_000_000), b"%d" % (now_us % 1_000_000))

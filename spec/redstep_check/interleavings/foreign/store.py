@@ -13,6 +13,7 @@ from attrs import frozen
 
 from redstep_check.binding import Unsupported
 from redstep_check.engines import Engine
+from redstep_check.interleavings.foreign.keys import Keys
 from redstep_check.interleavings.foreign.requests import EVALS, EVALSHAS, word
 from redstep_check.interleavings.foreign.scripts import Engineered
 from redstep_check.interleavings.foreign.wire import Command, Commands, Incomplete, bulk, frame_end, packed, replies
@@ -34,12 +35,12 @@ class Saved:
 class Store:
     """The keys that begin with a prefix, on an engine."""
 
-    def __init__(self, engine: Engine, prefix: str, unit_ms: int) -> None:
+    def __init__(self, engine: Engine, prefix: str, unit_ms: int, protocol: int | None = None) -> None:
         if engine.address is None:
             raise Unsupported(f"{engine.name} has no socket, through which foreign code is executed")
         self.engine = engine
         self.prefix = prefix
-        self.client: Any = engine.client(protocol=3)
+        self.client: Any = engine.client(protocol=protocol)
         self.connection: Any = self.client.connection_pool.get_connection()
         self.pattern = (GLOB.sub(r"\\\1", prefix) + "*").encode()
         self.unit_ms = unit_ms
@@ -51,15 +52,20 @@ class Store:
         """All scripts that were sent, by their SHA."""
         self._engineered: dict[bytes, Engineered] = {}
         self._loaded: set[bytes] = set()
+        self.has_forgotten = False
+        """Whether, for the next execution, the engine has forgotten all scripts."""
+        self.keys = Keys(prefix.encode(), self.ask)
 
     def execute(self, commands: Commands, now_ms: int) -> bytes:
-        """Execute them at a time of the schedule, and give the replies' bytes."""
+        """Execute them at a time of the schedule, and give the replies' bytes. Raises Unfit."""
+        self.keys.require_own(commands)
         self._age(now_ms)
         self._saved = None
         if word(commands[0]) == b"TIME":
             now_us = self.now_us
             return b"*2\r\n" + bulk(b"%d" % (now_us // 1_000_000)) + bulk(b"%d" % (now_us % 1_000_000))
         data = self.exchange(tuple(map(self._as_engine_has_it, commands)))
+        self.has_forgotten = False
         self._note()
         return data
 
@@ -98,15 +104,16 @@ class Store:
         script = self._engineered.get(text)
         if script is None:
             script = self._engineered[text] = Engineered(text)
-        if script.sha not in self._loaded:
+        if name in EVALSHAS and script.sha not in self._loaded and not self.has_forgotten:
             self.ask((b"SCRIPT", b"LOAD", script.text))
             self._loaded.add(script.sha)
         return script.command(command, self.now_us)
 
     def flush_scripts(self) -> None:
-        """Have the engine forget its scripts."""
+        """Have the engine forget its scripts; after the next execution it knows them again, for whoever else calls them."""
         self.engine.flush_scripts()
         self._loaded.clear()
+        self.has_forgotten = True
 
     # ------------------------------------------------------------------------------------------ lives of keys
 

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import and_, ge, instance_of, le
 
 from redstep_check.binding import Answer, Answered
 from redstep_check.interleavings.binding import Attempt, Course, Heard, Interrupted, Who, requests, was_cancelled
@@ -34,7 +35,7 @@ Refusals = frozenset[bytes]
 class Append:
     """Append so many events together."""
 
-    events: int = 1
+    events: int = field(default=1, validator=and_(instance_of(int), ge(1), le(spec.RECORDS_MAX)))
 
 
 @frozen

@@ -9,7 +9,8 @@ that was, leaves no probe in flight, unless its report was lost.
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import in_
 
 from redstep_check.binding import Answer, Answered
 from redstep_check.guards.circuit_breaker import NARROW
@@ -31,7 +32,7 @@ FORCE_OPEN, FORCE_CLOSE = "force_open", "force_close"
 class Call:
     """Make a call through the breaker."""
 
-    work: str = RETURNS
+    work: str = field(default=RETURNS, validator=in_((RETURNS, RAISES, NEUTRAL)))
     """What it comes to."""
 
 
@@ -39,7 +40,7 @@ class Call:
 class Intervene:
     """Open or close it by hand."""
 
-    how: str
+    how: str = field(validator=in_((FORCE_OPEN, FORCE_CLOSE)))
 
 
 @frozen

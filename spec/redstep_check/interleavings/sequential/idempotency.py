@@ -9,7 +9,8 @@ and a caller that was cancelled before its work began leaves nobody waiting for 
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import and_, in_, instance_of, min_len
 
 from redstep_check.binding import Answer, Answered
 from redstep_check.guards.idempotency import DECIDED
@@ -40,11 +41,11 @@ RETURNS, RAISES, NO_EFFECT = "returns", "raises", "has no effect"
 class Run:
     """Have the work done."""
 
-    payload: str = "f"
-    work: str = RETURNS
+    payload: str = field(default="f", validator=and_(instance_of(str), min_len(1)))
+    work: str = field(default=RETURNS, validator=in_((RETURNS, RAISES, NO_EFFECT)))
     """What it comes to."""
-    waits: bool = False
-    renews: bool = False
+    waits: bool = field(default=False, validator=instance_of(bool))
+    renews: bool = field(default=False, validator=instance_of(bool))
     """Whether the lease is renewed before the work."""
 
 
@@ -76,10 +77,6 @@ class Sequential(Base):
         """The end of the lease, and the death of the record."""
         ends = (getattr(state, name, None) for name in ("lease_until_ms", "dies_at_ms"))
         return {each for each in ends if each is not None}
-
-    def normal(self, state: spec.State, now_ms: int) -> spec.State:
-        """What is dead is forgotten."""
-        return spec.known(state, now_ms)
 
     def menu(self, features: Collection[str]) -> Sequence[Run]:
         """Work that returns, fails, has no effect; patient callers, other payloads, renewals."""

@@ -8,7 +8,8 @@ that it failed, or that nobody knows.
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import and_, ge, instance_of, min_len, optional
 
 from redstep_check.binding import Answer
 from redstep_check.guards.rate_limiter import DECIDED
@@ -25,8 +26,8 @@ LIMIT = spec.Limit(limit=2, window_ms=10)
 class Take:
     """Ask whether a call may proceed."""
 
-    cost: int = 1
-    request_id: str | None = None
+    cost: int = field(default=1, validator=and_(instance_of(int), ge(1)))
+    request_id: str | None = field(default=None, validator=optional(and_(instance_of(str), min_len(1))))
 
 
 @frozen

@@ -44,11 +44,11 @@ class InterleavedAuditChain(ProtocolsOf):
 
     def recalled(self, memory: Any) -> Any:
         """What a writer remembers of the chain's end."""
-        return self.module.Memory(*(memory or ()))
+        return self.module.Memory(memory)
 
     def remembered(self, memory: Any) -> Any:
         """The same as a value."""
-        return (memory.head, memory.next_seq)
+        return memory.head
 
     def protocol(self, operation: Operation, memory: Any) -> Protocol[Any]:
         """Append, or seal."""
@@ -89,7 +89,7 @@ class InterleavedAuditChain(ProtocolsOf):
             case "append":
                 return spec.Append(name=NAME, records=tuple(map(record_of, args[7:])))
             case "append_next":
-                return spec.AppendNext(name=NAME, append_id=args[3], event=args[5], since=int(args[2]))
+                return append_next_of(NAME, args[2], args[3], *args[4::2])
             case "read":
                 return spec.Read(name=NAME, from_seq=int(args[0]), count=max(1, int(args[1])))
         return spec.Seal(name=NAME, upto_seq=int(args[1]), keep=int(args[2]))
@@ -123,6 +123,12 @@ def head(next_seq: Any, base_seq: Any, its_hash: Any) -> dict[str, object]:
     """Where a chain ends, as replies tell it."""
     told = {"next_seq": next_seq, "base_seq": base_seq}
     return {**told, "head_hash": bytes.fromhex(its_hash.decode())} if its_hash else told
+
+
+def append_next_of(name: str, since: Any, previous: Any, append_id: bytes, event: bytes) -> spec.AppendNext:
+    """A call, from arguments in the implementation's types or as they are sent."""
+    its_hash = previous if isinstance(previous, str) else previous.decode()
+    return spec.AppendNext(name=name, append_id=append_id, event=event, since=int(since), previous=bytes.fromhex(its_hash))
 
 
 def record_of(stored: Any) -> Record:

@@ -123,7 +123,28 @@ FAULTS = (
     ),
     _script("since ignored", "AC-4", "append_next", "if base_seq > since then", "if base_seq < 0 then", SERVER_ORDER),
     _script(
-        "a shorter chain not noticed", "AC-11", "append_next", "if since > next_seq then", "if since < 0 then", SERVER_ORDER
+        "a shorter chain not noticed",
+        "AC-11",
+        "append_next",
+        "if since > next_seq or had ~= previous then",
+        "if since <= next_seq and had ~= previous then",
+        SERVER_ORDER,
+    ),
+    _script(
+        "another chain not noticed",
+        "AC-11",
+        "append_next",
+        "if since > next_seq or had ~= previous then",
+        "if since > next_seq then",
+        SERVER_ORDER,
+    ),
+    _script(
+        "the end at since taken for the newest",
+        "AC-7",
+        "append_next",
+        "if since < next_seq then had = ",
+        "if false then had = ",
+        SERVER_ORDER,
     ),
     _script("hashed without its tag", "AC-2", "append_next", "'redstep.audit-chain\\0\\1' .. header", "header", SERVER_ORDER),
     _script(

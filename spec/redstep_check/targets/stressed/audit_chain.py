@@ -11,7 +11,7 @@ from redstep_check.engines import Engine
 from redstep_check.stress.binding import Surroundings, Values
 from redstep_check.stress.laws.audit_chain import append_id_of
 from redstep_check.stress.logs import FAILED, UNKNOWN
-from redstep_check.targets.interleaved.audit_chain import InterleavedAuditChain, record_of
+from redstep_check.targets.interleaved.audit_chain import InterleavedAuditChain, append_next_of, record_of
 from redstep_check.targets.stored_chains import keys_of, read
 from redstep_check.targets.stressed.clients import ShippedClients, WireTongue, client_module, number
 from redstep_check.targets.stressed.connections import CURRENT
@@ -83,7 +83,7 @@ class AuditChainTongue(WireTongue):
             case "append":
                 return spec.Append(name=name, records=tuple(map(record_of, args[7:])))
             case "append_next":
-                return spec.AppendNext(name=name, append_id=args[3], event=args[5], since=number(args[2]))
+                return append_next_of(name, args[2], args[3], *args[4::2])
             case _:
                 return spec.Read(name=name, from_seq=number(args[0]), count=max(1, number(args[1])))
 

@@ -3,10 +3,11 @@
 from functools import partial
 from typing import Any
 
+from redstep.errors import Unavailable
 from redstep.protocols import integers, send
 from redstep.rate_limiter import ZSET, Decision
 from redstep.scripts import Script
-from redstep.wishes import NOW, CallScript, Protocol
+from redstep.wishes import NOW, CallScript, Protocol, Sleep
 from redstep_check.engines import Engine
 from redstep_check.interleavings.sequential.rate_limiter import LIMIT, NAME, Operation, Take
 from redstep_check.interleavings.subjects import Bug
@@ -47,6 +48,26 @@ class ReadThenWrite(InterleavedRateLimiter):
         return Decision(bool(allowed), binding, limit, remaining, retry_after_ms, reset_after_ms, now_ms)
 
 
+class BlindRetry(InterleavedRateLimiter):
+    """Sends again what may have been executed, and waits a moment before."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine, ZSET)
+
+    def protocol(self, operation: Operation, memory: Any) -> Protocol[Any]:
+        """At most twice."""
+        try:
+            return (yield from super().protocol(operation, memory))
+        except Unavailable as error:
+            if error.definite:
+                raise
+        yield Sleep(1)
+        try:
+            return (yield from super().protocol(operation, memory))
+        except Unavailable as error:
+            raise Unavailable(error.problem, definite=False) from error
+
+
 def _faulty(name: str, rule: str, file: str, old: str, new: str, faults: int = 1) -> Bug:
     fault = Fault(name=name, rule=rule, file=file, old=old, new=new)
 
@@ -61,6 +82,7 @@ _protocols = partial(_faulty, file="redstep.protocols")
 BUGS = (
     Bug(name="read, then write", rule="RL-2", variant=ZSET, make=ReadThenWrite),
     _protocols("a blind retry", "CM-4", old="RESENDS_MAX if request.idempotent else 0", new="RESENDS_MAX"),
+    Bug(name="a blind retry after a moment", rule="CM-4", variant=ZSET, make=BlindRetry),
     _protocols(
         "an unknown outcome called definite", "CM-9", old="definite=not maybe_executed", new="definite=error.definite", faults=2
     ),

@@ -2,33 +2,19 @@
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from redstep_check.engines import DEFAULT, NAMES, SERVERS, Engine, EngineUnavailable, open_engine
+from redstep_check.engines import DEFAULT, NAMES, SERVERS, Engine
+from redstep_check.faults import FaultProxy
+from support.servers import Opened, opener
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background would ignore Ctrl-C, as would its children
 settings.register_profile("redstep", deadline=None)  # the first call of a test may have to start a server
 settings.load_profile("redstep")
-
-Opened = Callable[[str], Engine]
-
-
-@contextmanager
-def opener() -> Iterator[Opened]:
-    """Opens engines, and closes them in the end; one that is missing skips the test, with its reason."""
-    with ExitStack() as stack:
-
-        def opened(name: str) -> Engine:
-            try:
-                return stack.enter_context(open_engine(name))
-            except EngineUnavailable as reason:
-                pytest.skip(str(reason))
-
-        yield opened
 
 
 @pytest.fixture
@@ -57,6 +43,20 @@ def shared_engines() -> Iterator[Opened]:
 def default_engine(shared_engines: Opened) -> Engine:
     """The default engine, emptied."""
     return shared_engines(DEFAULT)
+
+
+@pytest.fixture
+def engine(default_engine: Engine) -> Engine:
+    """The default engine, emptied; some modules and packages have another."""
+    return default_engine
+
+
+@pytest.fixture
+def proxy(engine: Engine) -> Iterator[FaultProxy]:
+    """A proxy before it."""
+    assert engine.address is not None
+    with FaultProxy(engine.address) as proxy:
+        yield proxy
 
 
 @pytest.fixture(params=NAMES)

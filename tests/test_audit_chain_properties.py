@@ -296,9 +296,9 @@ def edit(how: How, place: int = 0) -> Altered:
     return Altered("a", how, place)
 
 
-def check(size: int | None = None, *, honest: bool = True, all_: bool = False) -> Verified:
+def check(size: int | None = None, *, honest: bool = True, copied: int | None = None) -> Verified:
     """A verification."""
-    return Verified("a", size, honest, not all_)
+    return Verified("a", size, honest, copied)
 
 
 Story = Sequence[Move]
@@ -391,7 +391,7 @@ STORIES: dict[str, tuple[Story, Story]] = {
     "verified_by_the_newest_checkpoint": ([w(), check(1)], [w(), w(), check(1)]),
     "the_checkpoint_is_sealed": ([*THREE, seal(2), check(1)], [*THREE, seal(1), check(1)]),
     "verified_just_at_the_base": ([*THREE, seal(2), check(2)], [*THREE, seal(2), check(3)]),
-    "verified_across_the_seal": ([*THREE, seal(2), check(1, all_=True)], [*THREE, seal(2), check(2, all_=True)]),
+    "verified_across_the_seal": ([*THREE, seal(2), check(1, copied=0)], [*THREE, seal(2), check(2, copied=0)]),
     "altered_and_consistent": ([w(), edit(How.REHASHED), check()], [w(), edit(How.REHASHED), check(1)]),
     "found_modified": ([w(), edit(How.EVENT), check()], [w(), edit(How.FOREIGN), check()]),
     "found_foreign": ([w(), edit(How.FOREIGN), check()], [w(), edit(How.EVENT), check()]),

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -31,13 +32,6 @@ async def async_generator(*_: object) -> AsyncIterator[bytes]:
     yield b"done"
 
 
-class Told:
-    """An object that can be called, as one of these."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-
-
 def called_as(function: Callable[..., Any]) -> Any:
     """An object whose class can be called as a function."""
     return type("Called", (), {"__call__": function})()
@@ -52,7 +46,7 @@ FORMS: dict[str, Callable[[Callable[..., Any]], Any]] = {
     "itself": lambda function: function,
     "a partial": lambda function: functools.partial(function, 1),
     "a static method": staticmethod,
-    "a bound method": lambda function: type("Own", (), {"method": function})().method,
+    "a bound method": lambda function: MethodType(function, 1),
     "an object": called_as,
     "an object's static method": lambda function: called_as(staticmethod(function)),
     "a partial of an object": lambda function: functools.partial(called_as(function), 1),
@@ -64,8 +58,7 @@ def refused(value: Any, *, awaited: bool) -> bool:
     """Is it Misuse?"""
     try:
         checked_function("work", value, awaited=awaited)
-    except Misuse as error:
-        assert error.argument == "work"
+    except Misuse:
         return True
     return False
 
@@ -91,7 +84,7 @@ def test_what_can_not_be_called_is_no_function(value: object) -> None:
         checked_function("work", value)
 
 
-@pytest.mark.parametrize("value", [print, len, dict, Told, functools.cache(plain), functools.partial(print), "".join])
+@pytest.mark.parametrize("value", [print, len, dict, functools.cache(plain), functools.partial(print), "".join])
 def test_what_python_is_made_of_is_a_function(value: object) -> None:
     """Built-in functions, classes, and what is made of them."""
     checked_function("work", value)
@@ -117,8 +110,9 @@ def begun(iterator: Generator[object, None, None]) -> Generator[object, None, No
 class Promise:
     """What can be awaited, of somebody else's making."""
 
-    def __await__(self) -> Iterator[Any]:
-        return iter(())
+    def __await__(self) -> Generator[Any, None, bytes]:
+        yield
+        return b"done"
 
 
 def test_what_has_not_begun_is_dropped() -> None:

@@ -34,8 +34,8 @@ from redstep_spec.circuit_breaker import (
 from redstep_spec.delivery import Fate, Replied, deliver
 from redstep_spec.properties.circuit_breaker import PROPERTIES, Transition
 from redstep_spec.properties.circuit_breaker_seen import PROPERTIES as SEEN
-from redstep_spec.rules import RULES
 from redstep_spec.worlds import circuit_breaker as small
+from support.attacking import assert_obeyed, assert_told_apart, assert_well_said, called, names
 
 LOST, NOT_SENT, FLUSHED = Fate.REPLY_LOST, Fate.NOT_SENT, Fate.FLUSHED
 SUCCESS, FAILURE, NEUTRAL = Outcome.SUCCESS, Outcome.FAILURE, Outcome.NEUTRAL
@@ -80,16 +80,10 @@ HALF, FULL, IDLE = probing(1), probing(1, 2), probing(successes=1)
 NOW, OLDER = Permit(4), Permit(2)
 PROBE, OLDER_PROBE = Permit(4, 1), Permit(2, 1)
 
-EVERY = [*PROPERTIES.always, *SEEN.sometimes]
-
 
 def test_every_property_belongs_to_a_rule_and_says_a_sentence() -> None:
     """A sentence begins with a capital or names an operation, and ends with a full stop; names are unique."""
-    assert len({each.name for each in EVERY}) == len(EVERY)
-    for each in EVERY:
-        assert each.rule in RULES, each.name
-        assert each.sentence[0].isupper() or each.sentence.startswith("force_"), each.name
-        assert each.sentence.endswith("."), each.name
+    assert_well_said([*PROPERTIES.always, *SEEN.sometimes], ("force_",))
 
 
 def test_what_always_holds_and_what_must_be_seen_stand_in_two_places() -> None:
@@ -194,21 +188,17 @@ ALSO_WRONG = [
 ]
 
 
-@pytest.mark.parametrize("name", [each.name for each in PROPERTIES.always])
+@pytest.mark.parametrize("name", names(PROPERTIES.always))
 def test_an_always_property_can_fail(name: str) -> None:
     """A step that breaks it is told from the one that the specification takes."""
-    [each] = [each for each in PROPERTIES.always if each.name == name]
     wrong = WRONG[name]
-    assert not each.holds(wrong)
-    assert each.holds(taken(wrong.before, wrong.call, *wrong.fates))
+    assert_told_apart(called(name, PROPERTIES.always), taken(wrong.before, wrong.call, *wrong.fates), wrong)
 
 
 @pytest.mark.parametrize(("name", "wrong"), ALSO_WRONG)
 def test_an_always_property_fails_in_every_way_that_it_should(name: str, wrong: Transition) -> None:
     """Too early is wrong as too late is, and what must not change must not change to the better."""
-    [each] = [each for each in PROPERTIES.always if each.name == name]
-    assert not each.holds(wrong)
-    assert each.holds(taken(wrong.before, wrong.call, *wrong.fates, again=wrong.again))
+    assert_told_apart(called(name, PROPERTIES.always), taken(wrong.before, wrong.call, *wrong.fates, again=wrong.again), wrong)
 
 
 # ---------------------------------------------------------------------------------------------- sometimes
@@ -301,24 +291,20 @@ EXAMPLES: dict[str, tuple[Transition, Transition]] = {
 
 def test_every_property_has_its_examples() -> None:
     """A new property comes with a step that breaks it, or with one that reaches it and one that does not."""
-    assert set(WRONG) == {each.name for each in PROPERTIES.always}
-    assert set(EXAMPLES) == {each.name for each in SEEN.sometimes}
+    assert set(WRONG) == set(names(PROPERTIES.always))
+    assert set(EXAMPLES) == set(names(SEEN.sometimes))
 
 
-@pytest.mark.parametrize("name", [each.name for each in SEEN.sometimes])
+@pytest.mark.parametrize("name", names(SEEN.sometimes))
 def test_a_sometimes_property_is_reached_by_its_story_and_not_by_its_lookalike(name: str) -> None:
     """It tells the two apart."""
-    [each] = [each for each in SEEN.sometimes if each.name == name]
     reached, lookalike = EXAMPLES[name]
-    assert each.holds(reached)
-    assert not each.holds(lookalike)
+    assert_told_apart(called(name, SEEN.sometimes), reached, lookalike)
 
 
 def test_every_step_of_the_examples_obeys_every_always_property() -> None:
     """They are steps of the specification."""
-    for name, steps in EXAMPLES.items():
-        for each, one in product(PROPERTIES.always, steps):
-            assert each.holds(one), (name, each.name)
+    assert_obeyed(PROPERTIES.always, EXAMPLES)
 
 
 NONSENSE: tuple[Any, ...] = (0, 1.5, "3", None)
@@ -359,8 +345,7 @@ LOOKALIKES = [
 @pytest.mark.parametrize(("name", "lookalike", "why"), LOOKALIKES)
 def test_a_sometimes_property_is_not_fooled(name: str, lookalike: Transition, why: str) -> None:
     """A run that saw only a lookalike has not seen what it is about."""
-    [each] = [each for each in SEEN.sometimes if each.name == name]
-    assert not each.holds(lookalike), why
+    assert not called(name, SEEN.sometimes).holds(lookalike), why
 
 
 # ---------------------------------------------------------------------------------------------- exploration

@@ -16,10 +16,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
-from redstep_check.engines import DEFAULT, Engine, EngineUnavailable, open_engine
+from redstep_check.engines import DEFAULT, Engine
 from redstep_check.faults import FaultProxy, notice_endings
 from redstep_spec.delivery import Fate
-from support.servers import listening
+from support.servers import listening, opener
 from support.waiting import eventually
 
 DELIVERED, NOT_SENT, REPLY_LOST, FLUSHED = Fate.DELIVERED, Fate.NOT_SENT, Fate.REPLY_LOST, Fate.FLUSHED
@@ -31,11 +31,8 @@ SHA = sha1(CHARGE.encode()).hexdigest()  # noqa: S324 - a script's name, not a s
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
     """One real server for the whole module."""
-    try:
-        with open_engine(DEFAULT) as engine:
-            yield engine
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
+    with opener() as opened:
+        yield opened(DEFAULT)
 
 
 @pytest.fixture

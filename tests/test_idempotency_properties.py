@@ -51,8 +51,8 @@ from redstep_spec.idempotency import (
 )
 from redstep_spec.properties.idempotency import PROPERTIES, Transition
 from redstep_spec.properties.idempotency_seen import PROPERTIES as SEEN
-from redstep_spec.rules import RULES
 from redstep_spec.worlds import idempotency as world
+from support.attacking import assert_obeyed, assert_told_apart, assert_well_said, called, names
 
 LOST, NOT_SENT, FLUSHED = Fate.REPLY_LOST, Fate.NOT_SENT, Fate.FLUSHED
 SCOPE = Scope("t", "o", "k")
@@ -101,12 +101,7 @@ def story(*calls: Call, fates: tuple[Fate, ...] = ()) -> Transition:
 
 def test_every_property_belongs_to_a_rule_and_says_a_sentence() -> None:
     """A sentence begins with a capital and ends with a full stop; names are unique."""
-    every = [*PROPERTIES.always, *SEEN.sometimes]
-    assert len({each.name for each in every}) == len(every)
-    for each in every:
-        assert each.rule in RULES, each.name
-        assert each.sentence[0].isupper(), each.name
-        assert each.sentence.endswith("."), each.name
+    assert_well_said([*PROPERTIES.always, *SEEN.sometimes])
 
 
 def test_what_always_holds_and_what_must_be_seen_stand_in_two_places() -> None:
@@ -200,21 +195,17 @@ ALSO_WRONG = [
 ]
 
 
-@pytest.mark.parametrize("name", [each.name for each in PROPERTIES.always])
+@pytest.mark.parametrize("name", names(PROPERTIES.always))
 def test_an_always_property_can_fail(name: str) -> None:
     """A step that breaks it is told from the one that the specification takes."""
-    [each] = [each for each in PROPERTIES.always if each.name == name]
     wrong = WRONG[name]
-    assert not each.holds(wrong)
-    assert each.holds(taken(wrong.call, wrong.fates, before=wrong.before))
+    assert_told_apart(called(name, PROPERTIES.always), taken(wrong.call, wrong.fates, before=wrong.before), wrong)
 
 
 @pytest.mark.parametrize(("name", "wrong"), ALSO_WRONG)
 def test_an_always_property_fails_in_every_way_that_it_should(name: str, wrong: Transition) -> None:
     """By what is told, and by what is kept."""
-    [each] = [each for each in PROPERTIES.always if each.name == name]
-    assert not each.holds(wrong)
-    assert each.holds(taken(wrong.call, before=wrong.before))
+    assert_told_apart(called(name, PROPERTIES.always), taken(wrong.call, before=wrong.before), wrong)
 
 
 # ---------------------------------------------------------------------------------------------- sometimes
@@ -294,24 +285,20 @@ EXAMPLES: dict[str, tuple[Transition, Transition]] = {
 
 def test_every_property_has_its_examples() -> None:
     """A new property comes with a step that breaks it, or with one that reaches it and one that does not."""
-    assert set(WRONG) == {each.name for each in PROPERTIES.always}
-    assert set(EXAMPLES) == {each.name for each in SEEN.sometimes}
+    assert set(WRONG) == set(names(PROPERTIES.always))
+    assert set(EXAMPLES) == set(names(SEEN.sometimes))
 
 
-@pytest.mark.parametrize("name", [each.name for each in SEEN.sometimes])
+@pytest.mark.parametrize("name", names(SEEN.sometimes))
 def test_a_sometimes_property_is_reached_by_its_story_and_not_by_its_lookalike(name: str) -> None:
     """It tells the two apart."""
-    [each] = [each for each in SEEN.sometimes if each.name == name]
     reached, lookalike = EXAMPLES[name]
-    assert each.holds(reached)
-    assert not each.holds(lookalike)
+    assert_told_apart(called(name, SEEN.sometimes), reached, lookalike)
 
 
 def test_every_step_of_the_examples_obeys_every_always_property() -> None:
     """They are steps of the specification."""
-    for name, steps in EXAMPLES.items():
-        for each, one in product(PROPERTIES.always, steps):
-            assert each.holds(one), (name, each.name)
+    assert_obeyed(PROPERTIES.always, EXAMPLES)
 
 
 WRONG_ARGUMENTS: list[Call] = [

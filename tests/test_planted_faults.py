@@ -14,12 +14,6 @@ STORY_MOST_ELSE = 8
 """Calls and clock moves that a shrunk story may have."""
 
 
-@pytest.fixture
-def engine(default_engine: Engine) -> Engine:
-    """The default engine."""
-    return default_engine
-
-
 @pytest.mark.parametrize(
     ("guard", "fault"),
     [pytest.param(guard, fault, id=f"{guard.name}: {fault.name}") for guard in GUARDS.values() for fault in guard.faults],

@@ -28,7 +28,7 @@ from redstep_spec.rate_limiter import (
     is_idempotent,
     step,
 )
-from redstep_spec.rules import RULES
+from support.attacking import assert_obeyed, assert_told_apart, assert_well_said, called, names
 
 LOST, NOT_SENT, FLUSHED = Fate.REPLY_LOST, Fate.NOT_SENT, Fate.FLUSHED
 COLD = Region(start_ms=90, cold_ms=20)
@@ -73,12 +73,7 @@ def story(*calls: Call) -> Transition:
 
 def test_every_property_belongs_to_a_rule_and_says_a_sentence() -> None:
     """A sentence begins with a capital and ends with a full stop; names are unique."""
-    every = [*PROPERTIES.always, *PROPERTIES.sometimes]
-    assert len({each.name for each in every}) == len(every)
-    for each in every:
-        assert each.rule in RULES, each.name
-        assert each.sentence[0].isupper(), each.name
-        assert each.sentence.endswith("."), each.name
+    assert_well_said([*PROPERTIES.always, *PROPERTIES.sometimes])
 
 
 # ---------------------------------------------------------------------------------------------- always
@@ -120,20 +115,17 @@ ALSO_WRONG = [
 ]
 
 
-@pytest.mark.parametrize("name", [each.name for each in PROPERTIES.always])
+@pytest.mark.parametrize("name", names(PROPERTIES.always))
 def test_an_always_property_can_fail(name: str) -> None:
     """A step that breaks it is told from the one that the specification takes."""
-    [each] = [each for each in PROPERTIES.always if each.name == name]
     wrong = WRONG[name]
-    assert not each.holds(wrong)
-    assert each.holds(taken(wrong.call, wrong.fates, before=wrong.before))
+    assert_told_apart(called(name, PROPERTIES.always), taken(wrong.call, wrong.fates, before=wrong.before), wrong)
 
 
 @pytest.mark.parametrize(("name", "wrong"), ALSO_WRONG)
 def test_an_always_property_fails_in_every_way_that_it_should(name: str, wrong: Transition) -> None:
     """Too long a wait is wrong as too short a one is; a peek, a misuse and what was not sent change nothing either."""
-    [each] = [each for each in PROPERTIES.always if each.name == name]
-    assert not each.holds(wrong)
+    assert not called(name, PROPERTIES.always).holds(wrong)
 
 
 # ---------------------------------------------------------------------------------------------- sometimes
@@ -207,24 +199,20 @@ EXAMPLES: dict[str, tuple[Transition, Transition]] = {
 
 def test_every_property_has_its_examples() -> None:
     """A new property comes with a step that breaks it, or with one that reaches it and one that does not."""
-    assert set(WRONG) == {each.name for each in PROPERTIES.always}
-    assert set(EXAMPLES) == {each.name for each in PROPERTIES.sometimes}
+    assert set(WRONG) == set(names(PROPERTIES.always))
+    assert set(EXAMPLES) == set(names(PROPERTIES.sometimes))
 
 
-@pytest.mark.parametrize("name", [each.name for each in PROPERTIES.sometimes])
+@pytest.mark.parametrize("name", names(PROPERTIES.sometimes))
 def test_a_sometimes_property_is_reached_by_its_story_and_not_by_its_lookalike(name: str) -> None:
     """It tells the two apart."""
-    [each] = [each for each in PROPERTIES.sometimes if each.name == name]
     reached, lookalike = EXAMPLES[name]
-    assert each.holds(reached)
-    assert not each.holds(lookalike)
+    assert_told_apart(called(name, PROPERTIES.sometimes), reached, lookalike)
 
 
 def test_every_step_of_the_examples_obeys_every_always_property() -> None:
     """They are steps of the specification."""
-    for name, steps in EXAMPLES.items():
-        for each, one in product(PROPERTIES.always, steps):
-            assert each.holds(one), (name, each.name)
+    assert_obeyed(PROPERTIES.always, EXAMPLES)
 
 
 AHEAD_AND_COLD = acquire(100, limits=(limit_of(5), limit_of(3, 20)), region=COLD)
@@ -243,8 +231,7 @@ LOOKALIKES = [
 @pytest.mark.parametrize(("name", "lookalike", "why"), LOOKALIKES)
 def test_a_sometimes_property_is_not_fooled(name: str, lookalike: Transition, why: str) -> None:
     """A run that saw only a lookalike has not seen what it is about."""
-    [each] = [each for each in PROPERTIES.sometimes if each.name == name]
-    assert not each.holds(lookalike), why
+    assert not called(name, PROPERTIES.sometimes).holds(lookalike), why
 
 
 # ---------------------------------------------------------------------------------------------- exploration

@@ -8,7 +8,8 @@ import pytest
 import redis
 
 from redstep import Limit, RateLimiter, start_region
-from redstep_check.engines import SERVERS, Engine, EngineUnavailable, open_engine
+from redstep_check.engines import SERVERS, Engine
+from support.servers import Opened
 from support.waiting import PATIENCE_S, eventually
 from support.windows import most_in_a_window
 
@@ -52,15 +53,14 @@ def hammer(address: str, prefix: str, representation: str) -> tuple[list[int], l
 
 
 @pytest.mark.parametrize(("engine_name", "representation"), EVERYWHERE)
-def test_processes_never_get_more_than_the_limit_in_any_window(engine_name: str, representation: str) -> None:
+def test_processes_never_get_more_than_the_limit_in_any_window(
+    engine_named: Opened, engine_name: str, representation: str
+) -> None:
     """Several processes on the engine's TIME, with bursts at the end of windows: at most L in every window, and L in some."""
-    try:
-        with open_engine(engine_name) as engine, multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
-            runs = pool.starmap(hammer, [(engine.address, engine.prefix, representation)] * PROCESSES, chunksize=1)
-            keys = list(engine.client().scan_iter(match=f"{engine.prefix}*"))
-            lives_ms = [engine.client().pttl(key) for key in keys]
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
+    engine = engine_named(engine_name)
+    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool, engine.client() as client:
+        runs = pool.starmap(hammer, [(engine.address, engine.prefix, representation)] * PROCESSES, chunksize=1)
+        lives_ms = [client.pttl(key) for key in client.scan_iter(match=f"{engine.prefix}*")]
     assert all(admitted and denied for admitted, denied in runs), "every process was admitted and denied"
     spans_ms = [(min(admitted + denied), max(admitted + denied)) for admitted, denied in runs]
     assert max(begun for begun, _ in spans_ms) < min(ended for _, ended in spans_ms), "there was a time when all were at it"
@@ -75,33 +75,25 @@ def test_the_measure_can_fail() -> None:
 
 
 @pytest.mark.parametrize(("engine_name", "representation"), [*EVERYWHERE, ("fakeredis", "zset")])
-def test_an_idle_log_vanishes_and_a_full_one_lasts(engine_name: str, representation: str) -> None:
+def test_an_idle_log_vanishes_and_a_full_one_lasts(engine_named: Opened, engine_name: str, representation: str) -> None:
     """On the engine's clock a log is gone soon after its last admission stopped counting, and not before."""
-    try:
-        with open_engine(engine_name) as engine:
-            client = engine.client()
-            limiter = RateLimiter(
-                client, Limit(2, 80), prefix=engine.prefix, representation=representation, on_store_failure="closed"
-            )
-            first = limiter.acquire("a")
-            while (usage := limiter.peek("a")).remaining < 2:
-                assert usage.now_ms < first.now_ms + 80
-            assert usage.now_ms >= first.now_ms + 80
-            deadline_s = time.monotonic() + 5
-            while client.keys(f"{engine.prefix}*"):
-                assert time.monotonic() < deadline_s
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
+    engine = engine_named(engine_name)
+    with engine.client() as client:
+        limiter = RateLimiter(
+            client, Limit(2, 80), prefix=engine.prefix, representation=representation, on_store_failure="closed"
+        )
+        first = limiter.acquire("a")
+        while (usage := limiter.peek("a")).remaining < 2:
+            assert usage.now_ms < first.now_ms + 80
+        assert usage.now_ms >= first.now_ms + 80
+        assert eventually(lambda: not client.keys(f"{engine.prefix}*"))
 
 
 @pytest.mark.parametrize(("engine_name", "representation"), [*EVERYWHERE, ("fakeredis", "zset")])
-def test_a_region_starts_on_the_engines_clock(engine_name: str, representation: str) -> None:
+def test_a_region_starts_on_the_engines_clock(engine_named: Opened, engine_name: str, representation: str) -> None:
     """A region is cold from its start on, whatever the client's clock, and warm when its cold start is over."""
-    try:
-        with open_engine(engine_name) as engine:
-            assert any(was_cold(engine, representation, 60 * 2**attempt) for attempt in range(10))
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
+    engine = engine_named(engine_name)
+    assert any(was_cold(engine, representation, 60 * 2**attempt) for attempt in range(10))
 
 
 def was_cold(engine: Engine, representation: str, cold_ms: int) -> bool:

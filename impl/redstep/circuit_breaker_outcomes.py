@@ -6,7 +6,8 @@ An Exception is a failure, a timeout of the call's own included. Neutral are
     cancellations       CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit, whatever else is no Exception
     the caller's        the exceptions that a breaker is told to exclude; Misuse
     the data's          WRONGTYPE, NOSCRIPT, OOM and Corrupt: the store answers, and would answer others
-    this process's      no connection of its pool is free; this very breaker refused a call that was made within a call
+    this process's      no connection of its pool is free; this very breaker refused a call that was made within a call,
+                        which is told by the identity that a refusal carries: others may have its name
 """
 
 import concurrent.futures

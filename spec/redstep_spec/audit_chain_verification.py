@@ -16,6 +16,8 @@ the head, and what is left agrees with itself. A checkpoint that was remembered 
     the chain ends before the anchor's size ───▶ truncated     the record below it has another hash ──▶ diverged
     that record is sealed, and not exported ───▶ not comparable: it stays internally consistent, and says so
 
+Files of exported records are read before the store. Where they go on beyond its base, their end is one more that is known.
+
 Whether a record whose own hash is wrong was modified or put there cannot be told, nor what was there before.
 """
 
@@ -63,7 +65,7 @@ class Verify:
     name: str
     anchor: Anchor | None = None
     segments: tuple[bytes, ...] = ()
-    """Exported files, the oldest first; what they hold from the base on is read in the store instead."""
+    """Exported files, the oldest first; what they hold from the base on is in the store too, and must be the same."""
     from_seq: int = 0
     """Where the first of them begins; without any, verification begins at the base."""
 
@@ -91,8 +93,8 @@ class Sound:
     """The one expected next."""
     previous: bytes | None
     """The hash that it must link to; None if what came before is sealed."""
-    below_anchor: bytes | None = None
-    """The hash that the anchor must have, once it was met."""
+    ends: frozenset[End] = frozenset()
+    """Those that the chain has had, as far as it was looked at."""
 
 
 @frozen
@@ -113,13 +115,15 @@ class Broken:
 State = Sound | Missing | Broken
 
 
-def begun(name: str, seq: int, anchor: Anchor | None = None) -> Sound:
+def begun(name: str, seq: int) -> Sound:
     """Begin at a seq: the base, or the first that was exported."""
-    previous = genesis_hash(name.encode("utf-8")) if seq == 0 else None
-    return Sound(seq, previous, previous if anchor and anchor.size == seq else None)
+    if seq > 0:
+        return Sound(seq, None)
+    genesis = genesis_hash(name.encode("utf-8"))
+    return Sound(0, genesis, frozenset({End(0, genesis)}))
 
 
-def checked(state: State, stored: bytes, name: str, anchor: Anchor | None = None) -> State:
+def checked(state: State, stored: bytes, name: str) -> State:
     """AC-9: take in the next stored record."""
     record = decoded(stored)
     if record is None or record.hash != record_hash(record):
@@ -136,18 +140,9 @@ def checked(state: State, stored: bytes, name: str, anchor: Anchor | None = None
             return Broken(Finding.INSERTED, seq)
         case Sound(seq, previous) if previous not in (None, record.previous):
             return Broken(Finding.REPLACED if seq else Finding.WRONG_GENESIS, seq)
-        case Sound():
-            return _after(state, record, anchor)
+        case Sound(seq, _, ends):
+            return Sound(seq + 1, record.hash, ends | {End(seq, record.previous), End(seq + 1, record.hash)})
     return state
-
-
-def _after(state: Sound, record: Record, anchor: Anchor | None) -> Sound:
-    below_anchor = state.below_anchor
-    if anchor and anchor.size == record.seq:
-        below_anchor = record.previous
-    if anchor and anchor.size == record.seq + 1:
-        below_anchor = record.hash
-    return Sound(record.seq + 1, record.hash, below_anchor)
 
 
 def ended(state: State, head: End) -> Sound | Broken:
@@ -161,20 +156,18 @@ def ended(state: State, head: End) -> Sound | Broken:
             return state
 
 
-def concluded(state: Sound | Broken, anchor: Anchor | None) -> Integrity:
-    """AC-10: hold what agrees with itself against the anchor."""
+def concluded(state: Sound | Broken, anchor: Anchor | None, known: frozenset[End]) -> Integrity:
+    """AC-10: hold what agrees with itself against the ends that are known of it, the anchor's among them."""
     if isinstance(state, Broken):
         return Integrity(finding=state.finding, position=state.position, comparable=None)
-    if anchor is None:
-        return Integrity(finding=Finding.CONSISTENT, position=None, comparable=None, because=("AC-10", "AC-9"))
-    told = Integrity(finding=Finding.VERIFIED, position=None, comparable=True, because=("AC-10", "AC-9"))
-    if anchor.size > state.seq:
+    told = Integrity(finding=Finding.CONSISTENT, position=None, comparable=None, because=("AC-10", "AC-9"))
+    if anchor is not None:
+        told = evolve(told, comparable=anchor.size > state.seq or any(end.seq == anchor.size for end in state.ends))
+    if differing := [end.seq for end in state.ends for other in known if end.seq == other.seq and end.hash != other.hash]:
+        return evolve(told, finding=Finding.DIVERGED, position=max(0, min(differing) - 1))
+    if any(end.seq > state.seq for end in known):
         return evolve(told, finding=Finding.TRUNCATED, position=state.seq)
-    if state.below_anchor is None:
-        return evolve(told, finding=Finding.CONSISTENT, comparable=False)
-    if state.below_anchor != anchor.hash:
-        return evolve(told, finding=Finding.DIVERGED, position=max(0, anchor.size - 1))
-    return told
+    return evolve(told, finding=Finding.VERIFIED) if told.comparable else told
 
 
 # ---------------------------------------------------------------------------------------------- the whole
@@ -184,13 +177,28 @@ def verify(chain: Chain, call: Verify) -> Integrity | Misuse:
     """AC-9, AC-10, AC-12: across exported segments and the store, as they are at one instant."""
     if wrong := misuse(call):
         return wrong
-    first_seq = min(call.from_seq, chain.base_seq) if call.segments else chain.base_seq
     exported = [record for each in call.segments for record in records_of(each)]
-    state: State = begun(call.name, first_seq, call.anchor)
-    for stored in (*exported[: chain.base_seq - first_seq], *chain.records):
-        state = checked(state, stored, call.name, call.anchor)
-    integrity = concluded(ended(state, chain.end(call.name)), call.anchor)
-    return evolve(integrity, because=(*integrity.because, "AC-12")) if chain.base_seq else integrity
+    known = frozenset({End(call.anchor.size, call.anchor.hash)} if call.anchor else ())
+    state, at_base = _exported(chain.base_seq, exported, call)
+    if isinstance(state, Sound) and state.seq > chain.base_seq:
+        known |= {End(state.seq, state.previous)} if state.previous else frozenset()
+        state = evolve(at_base, ends=state.ends)
+    for stored in chain.records:
+        state = checked(state, stored, call.name)
+    integrity = concluded(ended(state, chain.end(call.name)), call.anchor, known)
+    across = chain.base_seq or exported
+    return evolve(integrity, because=(*integrity.because, "AC-12")) if across else integrity
+
+
+def _exported(base_seq: int, exported: list[bytes], call: Verify) -> tuple[State, Sound]:
+    """AC-12: how far the files go, and how far they had come where the store begins."""
+    state: State = begun(call.name, call.from_seq if exported else base_seq)
+    at_base = begun(call.name, base_seq)
+    for stored in exported:
+        state = checked(state, stored, call.name)
+        if isinstance(state, Sound) and state.seq == base_seq:
+            at_base = state
+    return state, at_base
 
 
 def misuse(call: Verify) -> Misuse | None:

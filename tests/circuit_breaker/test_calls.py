@@ -1,5 +1,6 @@
 """Calls: what one comes to, whichever way it is made (CB-12)."""
 
+import functools
 import pickle
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -151,17 +152,44 @@ async def coroutine() -> int:
     return 1
 
 
+class Called:
+    """An object that can be called, and then is to be awaited."""
+
+    async def __call__(self) -> int:
+        """Do its work."""
+        return 1
+
+
 def test_what_does_its_work_later_is_misuse(play: Play) -> None:
     """A success would be counted before there was one. Nothing is called, and no permit taken."""
     breaker = play.breaker()
-    wrong: list[Any] = [generator, async_generator, None, 5] + ([] if play.is_async else [coroutine])
+    later = [coroutine, Called(), staticmethod(coroutine), functools.partial(Called())]
+    wrong: list[Any] = [generator, async_generator, None, 5] + ([] if play.is_async else later)
     for function in wrong:
         with pytest.raises(Misuse, match="function"):
             breaker(function)
         with pytest.raises(Misuse, match="function"):
             play.wait(breaker.call(function))
     if play.is_async:
-        assert play.wait(breaker(coroutine)()) == 1
+        assert [play.wait(breaker(each)()) for each in later] == [1] * 4
+
+
+def test_what_nobody_would_await_is_neutral(sync_play: Play) -> None:
+    """A function that can't be told before: the call is Misuse, and tells nothing; what it returned is never begun."""
+    breaker = sync_play.breaker(failure_threshold=3)
+    sync_play.fail(breaker)
+    returned: list[Any] = []
+
+    def promise() -> Any:
+        returned.append(coroutine())
+        return returned[-1]
+
+    for call in (lambda: breaker.call(promise), breaker(promise)):
+        with pytest.raises(Misuse, match="function: returned what is to be awaited"):
+            call()
+        with pytest.raises(RuntimeError, match="cannot reuse"):
+            returned.pop().send(None)
+    assert (sync_play.view(breaker).state, sync_play.view(breaker).failures) == (State.CLOSED, 1)
 
 
 # --- blocks ------------------------------------------------------------------------------------------------------------
@@ -326,8 +354,11 @@ def test_a_view_changes_nothing(play: Play) -> None:
         ("excluded", int),
         ("excluded", (ValueError, 5)),
         ("excluded", 5),
+        ("excluded", coroutine),
+        ("excluded", (ValueError, generator)),
         ("listeners", 5),
         ("listeners", (print, None)),
+        ("listeners", generator),
         ("clock", 5),
         ("draw", 5),
     ],

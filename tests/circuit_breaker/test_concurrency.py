@@ -2,17 +2,21 @@
 
 import asyncio
 import contextvars
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+import pytest
+
 from redstep.circuit_breaker import State
 from redstep.clients.circuit_breaker import AsyncCircuitBreaker, CircuitBreaker
 from redstep.errors import CircuitOpen
 
-from .plays import LONGEST_MS, Play
+from .plays import LONGEST_MS, OPEN_MS, Play
 
 CROWD = 100
 LONG_S = 30
@@ -183,6 +187,105 @@ def test_transitions_of_many_threads_are_told_in_order(sync_play: Play) -> None:
     assert sorted(told) == list(range(1, 122))
     if not sync_play.is_shared:
         assert told == sorted(told)
+
+
+def test_who_comes_late_takes_no_step_in_the_past(sync_play: Play) -> None:
+    """Who reads the clock, and then has to wait for his turn, does not bring a timeout forward that began meanwhile (CB-3)."""
+    overtaking: list[Callable[[], None]] = []
+
+    def clock() -> int:
+        read_ms = sync_play.now_ms
+        if overtaking:
+            sync_play.now_ms += 5_000
+            overtaking.pop()()
+        return read_ms
+
+    breaker = sync_play.breaker(clock=clock)
+    if sync_play.is_shared:
+        return
+    overtaking.append(breaker.force_open)
+    with pytest.raises(CircuitOpen) as caught:
+        breaker.acquire()
+    assert caught.value.retry_after_ms == OPEN_MS
+    assert breaker.view().retry_after_ms == OPEN_MS
+    overtaking.append(breaker.reset)
+    breaker.force_open()
+    assert (breaker.view().state, breaker.view().retry_after_ms) == (State.OPEN, OPEN_MS)
+    overtaking.append(breaker.reset)
+    assert breaker.view().retry_after_ms == OPEN_MS
+
+
+def in_time(work: Callable[[], object]) -> bool:
+    """Does a thread of its own come to an end?"""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(LONG_S)
+    return not thread.is_alive()
+
+
+def test_a_thread_does_not_wait_for_itself(sync_play: Play) -> None:
+    """In the midst of a step a signal may come whose handler uses the breaker, or the garbage collector close a block."""
+    told: list[Any] = []
+    breaker = sync_play.breaker(listeners=told.append)
+
+    def use() -> None:
+        with breaker.breaker.lock, breaker:
+            breaker.force_open()
+
+    assert in_time(use)
+    assert [each.to_state for each in told] == [State.OPEN]
+
+
+def in_a_child(work: Callable[[], object]) -> bool:
+    """Does a forked process do this?"""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(LONG_S)
+        try:
+            work()
+        except BaseException:  # noqa: BLE001  nothing of the test's goes on in the child
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_fork_leaves_no_lock_behind() -> None:
+    """Whatever the other threads of the parent were doing, the child's breaker works, and tells its listeners."""
+    inside, leave = threading.Barrier(3), threading.Event()
+    told: list[Any] = []
+
+    def listener(transition: Any) -> None:
+        told.append(transition.reason.value)
+        if threading.current_thread() is not threading.main_thread():
+            inside.wait(LONG_S)
+            leave.wait(LONG_S)
+
+    breaker = CircuitBreaker("payments", listeners=listener)
+
+    def hold() -> None:
+        with breaker.breaker.lock:
+            inside.wait(LONG_S)
+            leave.wait(LONG_S)
+
+    def use() -> None:
+        with breaker:
+            breaker.reset()
+        assert told == ["force_close", "reset"]
+
+    tells = threading.Thread(target=breaker.force_close)
+    tells.start()
+    holds = threading.Thread(target=hold)
+    holds.start()
+    inside.wait(LONG_S)
+    try:
+        assert in_a_child(use)
+    finally:
+        leave.set()
+        tells.join()
+        holds.join()
+    assert told == ["force_close"]
 
 
 # --- blocks in many contexts -----------------------------------------------------------------------------------------------

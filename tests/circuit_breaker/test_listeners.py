@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from redstep.circuit_breaker import Reason, State, Transition
-from redstep.errors import CircuitOpen
+from redstep.errors import CircuitOpen, Misuse
 
 from .plays import LONGEST_MS, Play
 
@@ -49,6 +49,33 @@ def test_every_transition_is_told_with_its_reason(play: Play) -> None:
         (OPEN, CLOSED, 9, Reason.FORCE_CLOSE),
         (CLOSED, CLOSED, 10, Reason.RESET),
     ]
+
+
+class Journal(list[Transition]):
+    """A listener that can be iterated over, too."""
+
+    def __call__(self, transition: Transition) -> None:
+        """Note it."""
+        self.append(transition)
+
+
+def test_what_can_be_called_is_one_listener(play: Play) -> None:
+    """Though it could be iterated over: it would be taken for none."""
+    journal = Journal()
+    play.wait(play.breaker(listeners=journal).force_open())
+    assert arrows(journal) == [(CLOSED, OPEN, 1, Reason.FORCE_OPEN)]
+
+
+def test_a_listener_that_is_to_be_awaited_needs_an_asyncio_breaker(sync_play: Play) -> None:
+    """It would never be told."""
+
+    async def listener(_: Transition) -> None:
+        raise AssertionError
+
+    for listeners in (listener, [print, listener]):
+        with pytest.raises(Misuse) as caught:
+            sync_play.breaker(listeners=listeners)
+        assert caught.value.argument == "listeners"
 
 
 def test_listeners_are_told_in_their_order(play: Play, caplog: pytest.LogCaptureFixture) -> None:

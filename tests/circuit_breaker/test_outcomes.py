@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import logging
+import pickle
 import queue
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +36,6 @@ NEUTRAL: dict[str, BaseException] = {
     "a full store, of redis-py": OutOfMemoryError("x", status_code="OOM"),
     "a script that was forgotten": NoScriptError("x", status_code="NOSCRIPT"),
     "a wrong type": redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"),
-    "this breaker's refusal": CircuitOpen("payments", "full", 5),
 }
 FAILURES: dict[str, BaseException] = {
     "a timeout": TimeoutError(),
@@ -45,7 +45,8 @@ FAILURES: dict[str, BaseException] = {
     "an error reply": redis.ResponseError("ERR syntax error"),
     "another store": Unavailable("gone", definite=True),
     "a replica": Unavailable("refused", definite=True, code="READONLY"),
-    "another breaker's refusal": CircuitOpen("other", "open", 5),
+    "another breaker's refusal": CircuitOpen("other", "open", 5, "another"),
+    "the refusal of one of the same name": CircuitOpen("payments", "open", 5, "another"),
     "an error of the code": ZeroDivisionError(),
     "text that looks like a code": redis.ConnectionError("lost: OOM killer"),
 }
@@ -130,6 +131,65 @@ def test_a_predicate_that_fails_excludes_nothing(play: Play, caplog: pytest.LogC
         play.fail(breaker)
     assert play.state(breaker) is State.OPEN
     assert "a predicate failed" in caplog.text
+
+
+class Codes(list[int]):
+    """A predicate that can be iterated over, too."""
+
+    def __call__(self, error: BaseException) -> bool:
+        """Is it one of them?"""
+        return getattr(error, "status", None) in self
+
+
+def test_what_can_be_called_is_one_predicate(play: Play) -> None:
+    """Though it could be iterated over."""
+    breaker = play.breaker(failure_threshold=1, excluded=Codes([404]))
+    play.fail(breaker, Answered(404))
+    assert play.state(breaker) is State.CLOSED
+    play.fail(breaker, Answered(500))
+    assert play.state(breaker) is State.OPEN
+
+
+def test_a_promise_excludes_nothing(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    """A predicate whose answer is to be awaited is one that fails."""
+
+    async def no(_: BaseException) -> bool:
+        raise AssertionError
+
+    breaker = play.breaker(failure_threshold=1, excluded=lambda error: no(error))
+    with caplog.at_level(logging.ERROR, "redstep"):
+        play.fail(breaker)
+    assert play.state(breaker) is State.OPEN
+    assert "a predicate failed" in caplog.text
+
+
+def refusal(play: Play, breaker: Any) -> CircuitOpen:
+    """What a breaker that is open refuses a call with."""
+    with pytest.raises(CircuitOpen) as caught:
+        play.call(breaker)
+    return caught.value
+
+
+def test_this_breakers_refusal_is_neutral(play: Play) -> None:
+    """Of calls that are nested; also if it came by way of another process. Those that share a key are one breaker."""
+    breaker = play.opened(failure_threshold=1)
+    own = refusal(play, breaker)
+    play.wait(breaker.reset())
+    play.fail(breaker, own)
+    play.fail(breaker, pickle.loads(pickle.dumps(own)))  # noqa: S301  our own
+    assert play.state(breaker) is State.CLOSED
+    play.fail(play.breaker(failure_threshold=1), own)
+    assert play.state(breaker) is State.CLOSED
+
+
+def test_the_refusal_of_another_breaker_is_a_failure(play: Play) -> None:
+    """Though it may have the same name: it is of what is called."""
+    settings = {"prefix": "another:"} if play.is_shared else {}
+    other = refusal(play, play.opened(failure_threshold=1, **settings))
+    breaker = play.breaker(failure_threshold=1)
+    assert (other.name, breaker.breaker.name) == ("payments", "payments")
+    play.fail(breaker, other)
+    assert play.state(breaker) is State.OPEN
 
 
 # --- the store's own errors -----------------------------------------------------------------------------------------------

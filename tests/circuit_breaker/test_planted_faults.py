@@ -10,6 +10,7 @@ from attrs import frozen
 
 from redstep_check.engines import Engine
 from redstep_check.targets.planted import Fault, planted
+from support.planting import fails
 
 from . import plays
 from . import test_calls as calls
@@ -160,8 +161,34 @@ FAULTS = [
             ("a full store", '"NOSCRIPT", "OOM",', '"NOSCRIPT",'),
             ("a wrong type", ', "WRONGTYPE"}', "}"),
             ("no connection free", "ServiceOverloaded, MaxConnectionsError, ", ""),
-            ("this breaker's refusal", "(isinstance(error, CircuitOpen) and error.identity == identity)", "False"),
         )
+    ),
+    _caught(
+        "this breaker's refusal is a failure",
+        "CB-10",
+        OUTCOMES,
+        "(isinstance(error, CircuitOpen) and error.identity == identity)",
+        "False",
+        "local-sync",
+        outcomes.test_this_breakers_refusal_is_neutral,
+    ),
+    _caught(
+        "a refusal is known by its name alone",
+        "CB-10",
+        PROTOCOLS,
+        "admission.retry_after_ms, breaker.identity)",
+        "admission.retry_after_ms, breaker.name)",
+        "local-sync",
+        outcomes.test_this_breakers_refusal_is_neutral,
+    ),
+    _caught(
+        "a step at a time older than its state",
+        "CB-3",
+        "circuit_breaker_local",
+        "if self.state is state:",
+        "if state:",
+        "local-sync",
+        concurrency.test_who_comes_late_takes_no_step_in_the_past,
     ),
     _caught(
         "a timeout is neutral",
@@ -193,12 +220,3 @@ def test_a_planted_fault_is_caught(engine: Engine, caught: Caught) -> None:
         closing(PLAYS[caught.play](engine)) as play,
     ):
         assert fails(lambda: caught.by(play, *caught.arguments))
-
-
-def fails(check: Callable[[], None]) -> bool:
-    """Does a check fail, for another reason than an edit that makes no sense?"""
-    try:
-        check()
-    except BaseException as failure:  # noqa: BLE001  the interruption that the check is about may escape
-        return not isinstance(failure, AttributeError | NameError | TypeError)  # those would be the edit's own
-    return False

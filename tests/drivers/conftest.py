@@ -1,6 +1,7 @@
-"""Engines, proxies and stages for the drivers' tests."""
+"""Engines with a port, and stages, for the drivers' tests."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -28,38 +29,22 @@ def tcp_address(tcp_engine: Engine) -> tuple[str, int]:
         return "127.0.0.1", int(str(admin.config_get("port")["port"]))
 
 
-@pytest.fixture
-def engine(default_engine: Engine) -> Engine:
-    """An engine with a unix socket alone, emptied."""
-    return default_engine
-
-
-@pytest.fixture
-def proxy(engine: Engine) -> Iterator[FaultProxy]:
-    """A proxy before it."""
-    assert engine.address is not None
-    with FaultProxy(engine.address) as proxy:
-        yield proxy
-
-
 @pytest.fixture(params=STAGES)
 def stage(request: pytest.FixtureRequest, engine: Engine, proxy: FaultProxy) -> Iterator[Stage]:
     """Both stages, one after the other."""
-    yield from _played(STAGES[request.param](engine, proxy))
+    with closing(STAGES[request.param](engine, proxy)) as stage:
+        yield stage
 
 
 @pytest.fixture
 def sync_stage(engine: Engine, proxy: FaultProxy) -> Iterator[Stage]:
     """The stage of what only threads do."""
-    yield from _played(SyncStage(engine, proxy))
+    with closing(SyncStage(engine, proxy)) as stage:
+        yield stage
 
 
 @pytest.fixture
 def async_stage(engine: Engine, proxy: FaultProxy) -> Iterator[Stage]:
     """The stage of what only tasks do."""
-    yield from _played(AsyncStage(engine, proxy))
-
-
-def _played(stage: Stage) -> Iterator[Stage]:
-    yield stage
-    stage.close()
+    with closing(AsyncStage(engine, proxy)) as stage:
+        yield stage

@@ -16,6 +16,7 @@ from redis.utils import HIREDIS_AVAILABLE
 from redstep import asyncio_driver, driving, sync_driver
 from redstep_check.engines import Engine
 from redstep_check.faults import FaultProxy
+from support.planting import fails
 
 from . import test_cancellation as cancellation
 from . import test_clients as clients
@@ -297,12 +298,3 @@ def _driven_by(module: ModuleType) -> type[Stage]:
     if hasattr(module, "SyncDriver"):
         return type("FaultySyncStage", (SyncStage,), {"driver_type": module.SyncDriver})
     return type("FaultyAsyncStage", (AsyncStage,), {"driver_type": module.AsyncDriver})
-
-
-def fails(check: Callable[[], None]) -> bool:
-    """Does a check fail, for another reason than an edit that makes no sense?"""
-    try:
-        check()
-    except BaseException as failure:  # noqa: BLE001  the interruption that the check is about may escape
-        return not isinstance(failure, AttributeError | NameError | TypeError)  # those would be the edit's own
-    return False

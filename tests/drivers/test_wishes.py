@@ -1,6 +1,9 @@
 """Wishes: a protocol's work, listeners, draws and clocks are carried out as it wished."""
 
+import contextlib
+import gc
 import logging
+import weakref
 
 import pytest
 
@@ -35,6 +38,43 @@ def test_works_own_error_reaches_the_caller_unchanged(stage: Stage) -> None:
     assert stage.run(guarding(RunWork(work), seen, count("n"))) == "swallowed"
     assert seen == [own]
     assert stage.counted("n") == 1
+
+
+class Held:
+    """What a frame holds."""
+
+
+def test_an_error_that_passes_is_not_held(stage: Stage) -> None:
+    """Nor are the frames of its callers: what they hold is gone with it, and does not wait for the garbage collector."""
+    driver, held = stage.driver(), list[weakref.ref[Held]]()
+
+    def work() -> None:
+        own = Held()
+        held.append(weakref.ref(own))
+        raise ValueError(own)
+
+    def passing() -> Protocol[None]:
+        try:
+            yield RunWork(work)
+        except ValueError:
+            yield ReadClock()
+            raise
+
+    def call() -> None:
+        with contextlib.suppress(ValueError):
+            driver.run(passing())
+
+    async def call_async() -> None:
+        with contextlib.suppress(ValueError):
+            await driver.run(passing())
+
+    gc.disable()
+    try:
+        for _ in range(3):
+            stage.wait((call_async if isinstance(stage, AsyncStage) else call)())
+        assert [each() for each in held] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_work_may_raise_what_ends_a_generator(sync_stage: Stage) -> None:

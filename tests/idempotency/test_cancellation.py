@@ -176,11 +176,9 @@ def interrupted(_: object) -> Any:
 def test_what_is_interrupted_after_the_work_is_done(stage: Stage, place: str) -> None:
     """The work had returned, so it is not run again, though its response is not kept; KeyboardInterrupt goes on."""
     scope = Scope(operation="interrupted", key=place)
-    codec = Codec(interrupted if place == "encode" else bytes, bytes)
+    manner: Any = {"codec": Codec(interrupted, bytes)} if place == "encode" else {"store_if": interrupted}
     with pytest.raises(KeyboardInterrupt):
-        stage.run(
-            stage.store(), lambda _: b"done", scope=scope, codec=codec, store_if=interrupted if place == "store_if" else None
-        )
+        stage.run(stage.store(), lambda _: b"done", scope=scope, **manner)
     with pytest.raises(NotReplayable):
         stage.other.run(scope, "payload", lambda _: b"other's")
 

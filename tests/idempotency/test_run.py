@@ -250,7 +250,7 @@ LATER: dict[str, Callable[[Any], Any]] = {each.__name__: each for each in (corou
 
 @pytest.mark.parametrize("later", LATER)
 def test_work_that_would_never_begin_is_misuse(stage: Stage, later: str) -> None:
-    """Nothing is sent: the key would be burnt for work that never ran. Under asyncio a coroutine function is work like any other."""
+    """Nothing is sent: a key would be burnt for work that never ran. Under asyncio a coroutine function is as good as any."""
     store = stage.store()
     if stage.is_async and later == "coroutine":
         return

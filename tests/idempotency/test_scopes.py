@@ -88,10 +88,7 @@ class Elsewhere:
 @pytest.mark.parametrize("part", PARTS)
 def test_a_scope_is_of_the_texts_that_were_checked(part: str) -> None:
     """Not of what their types print: two of the same name would share a key (CM-7, ID-9)."""
-    own, other = (
-        Scope(**{**dict.fromkeys(PARTS, "x"), part: each.CHARGE})  # type: ignore[arg-type]
-        for each in (Operation, Elsewhere.Operation)
-    )
+    own, other = (Scope(**{**dict.fromkeys(PARTS, "x"), part: each.CHARGE}) for each in (Operation, Elsewhere.Operation))
     assert Policy().key(own) != Policy().key(other)
     assert own == Scope(**{**dict.fromkeys(PARTS, "x"), part: "charge"})
     assert type(getattr(own, part)) is str

@@ -14,10 +14,12 @@ from redstep_check.interleavings.executing import Executed, Live
 from redstep_check.interleavings.moves import Arrives, Begins, Fate, Goes, Settles
 from redstep_check.interleavings.registry import SUBJECTS
 from redstep_check.interleavings.seen import PROPERTIES
+from redstep_check.interleavings.sequential.idempotency import Run
 from redstep_check.interleavings.session import InterleavedSession
 from redstep_check.interleavings.subjects import Subject
 from redstep_check.lockstep import Mismatch
 from redstep_check.runs import Budget, Verdict, run
+from redstep_spec.idempotency import INITIAL, Claimed
 
 from .toy import Add, Counter, Get, InMemory, ReadThenWrite, Value
 
@@ -136,8 +138,10 @@ def test_what_a_cancelled_client_had_sent_may_arrive_later(engine: Engine) -> No
         found.play(move)
     assert found.situation.clients[0].is_idle
     assert found.situation.state == INITIAL
-    for move in (Arrives(0, 1_001), Begins(1, Run(), 1_002), Goes(1, Fate.DELIVERED, 1_002), Settles(1_002)):
-        found.play(move)
+    found.play(Arrives(0, 1_001))
+    found.play(Begins(1, Run(), 1_002))
+    found.play(Goes(1, Fate.DELIVERED, 1_002))
+    found.play(Settles(1_002))
     assert isinstance(found.situation.state, Claimed)
     target.close()
 

@@ -4,14 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from redstep_check.engines import Engine, EngineUnavailable, open_engine
+from redstep_check.engines import DEFAULT, Engine
+from support.servers import opener
 
 
 @pytest.fixture(scope="package")
 def engine() -> Iterator[Engine]:
     """The default engine."""
-    try:
-        with open_engine("valkey9") as opened:
-            yield opened
-    except EngineUnavailable as reason:
-        pytest.skip(str(reason))
+    with opener() as opened:
+        yield opened(DEFAULT)

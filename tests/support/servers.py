@@ -1,6 +1,6 @@
 """What tests bring servers to, and their clients: paused, with clients that wait or don't, listening on a port."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -8,10 +8,27 @@ from typing import Any
 import pytest
 import redis
 
-from redstep_check.engines import Engine, EngineUnavailable, open_listening
+from redstep_check.engines import Engine, EngineUnavailable, open_engine, open_listening
 
 FOREVER_S = 3_600
 MOMENT_S = 0.05
+
+Opened = Callable[[str], Engine]
+"""Opens an engine by its name."""
+
+
+@contextmanager
+def opener() -> Iterator[Opened]:
+    """Opens engines, and closes them in the end; one that is missing skips the test, with its reason."""
+    with ExitStack() as stack:
+
+        def opened(name: str) -> Engine:
+            try:
+                return stack.enter_context(open_engine(name))
+            except EngineUnavailable as reason:
+                pytest.skip(str(reason))
+
+        yield opened
 
 
 def blocked(admin: redis.Redis, number: int = 1) -> bool:

@@ -43,7 +43,7 @@ class _SyncBreaker:
             checked_function("listeners", listener)
         self.breaker = breaker
         self.run = runner.run
-        self._entered = Entered[HeldPermit]()
+        self._entered = Entered[HeldPermit](breaker)
 
     @property
     def reports_lost(self) -> int:
@@ -105,7 +105,7 @@ class _AsyncBreaker:
     def __init__(self, breaker: Breaker, runner: AsyncRunner) -> None:
         self.breaker = breaker
         self.run = runner.run
-        self._entered = Entered[AsyncHeldPermit]()
+        self._entered = Entered[AsyncHeldPermit](breaker)
 
     @property
     def reports_lost(self) -> int:

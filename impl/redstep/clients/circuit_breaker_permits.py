@@ -98,13 +98,14 @@ _stack: ContextVar[tuple[tuple[object, _Held], ...]] = ContextVar("redstep_enter
 class Entered(Generic[H]):
     """The permits of blocks that began and have not ended, of one breaker. Safe to share between threads and tasks."""
 
-    def __init__(self) -> None:
+    def __init__(self, breaker: Breaker) -> None:
         self._open: dict[_Held, H] = {}
-        self._lock = Lock()
+        self._breaker = breaker
+        """Whose lock is held: it is free again after a fork, and a thread does not wait for itself."""
 
     def add(self, held: H) -> H:
         """A block begins."""
-        with self._lock:
+        with self._breaker.lock:
             self._open[held] = held
             others = tuple(each for each in _stack.get() if each[0] is not self or each[1] in self._open)
         _stack.set((*others, (self, held)))
@@ -113,7 +114,7 @@ class Entered(Generic[H]):
     def take(self) -> H:
         """A block ends."""
         stack = _stack.get()
-        with self._lock:
+        with self._breaker.lock:
             own = [held for owner, held in stack if owner is self and held in self._open]
             if not self._open:
                 raise RuntimeError("a block ends that never began")

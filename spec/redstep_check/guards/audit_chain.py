@@ -97,8 +97,9 @@ class Verified(_Timeless):
     size: int | None = None
     honest: bool = True
     """Whether the anchor has the hash that the chain had."""
-    unsealed_only: bool = True
-    """Whether what was exported is left out."""
+    copied: int | None = None
+    """How many records the file of exported records holds beyond those that were sealed, as they were before anybody edited
+    them; None leaves out the file."""
 
 
 @frozen
@@ -140,7 +141,8 @@ class AuditChainSession(Session[Move]):
         self.ends: dict[str, dict[int, bytes]] = defaultdict(dict)
         """The hash that each chain had at each size, before anybody edited it."""
         self.exported: dict[str, list[bytes]] = defaultdict(list)
-        self.altered: set[str] = set()
+        self.unedited: dict[str, Chain] = {}
+        """What was stored before anybody edited it."""
         self._ids: set[bytes] = set()
         self._raw: dict[str, object] = {}
 
@@ -185,7 +187,7 @@ class AuditChainSession(Session[Move]):
             reply=course.outcome,
             known=self.known.get(key),
             attempts=course.attempts,
-            altered=call.name in self.altered,
+            altered=call.name in self.unedited,
         )
         self._both(move, move, transition, move.fates)
         if course.known is not None:
@@ -216,7 +218,7 @@ class AuditChainSession(Session[Move]):
     def _step(self, move: Move, call: store.Call) -> None:
         before = self.chain(call.name)
         after, reply = store.step(before, call)
-        transition = Transition(before=before, call=call, after=after, reply=reply, altered=call.name in self.altered)
+        transition = Transition(before=before, call=call, after=after, reply=reply, altered=call.name in self.unedited)
         self._both(move, call, transition, ())
         self.exported[call.name] += before.records[: after.base_seq - before.base_seq]
         if isinstance(call, store.Append | store.AppendNext) and not isinstance(reply, Misuse):
@@ -229,10 +231,10 @@ class AuditChainSession(Session[Move]):
             if move.size not in ends:
                 raise ImpossibleStory("the chain was never that long")
             anchor = Anchor(name=move.name, size=move.size, hash=ends[move.size] if move.honest else NOWHERE)
-        exported = self.exported[move.name]
-        segments = (segment(exported),) if exported and not move.unsealed_only else ()
+        exported = self._exported(move.name, move.copied)
+        segments = (segment(exported),) if exported else ()
         call = verification.Verify(name=move.name, anchor=anchor, segments=segments)
-        altered = move.name in self.altered
+        altered = move.name in self.unedited
         transition = Transition(
             before=chain,
             call=call,
@@ -243,13 +245,20 @@ class AuditChainSession(Session[Move]):
         )
         self._both(move, call, transition, ())
 
+    def _exported(self, name: str, copied: int | None) -> list[bytes]:
+        if copied is None:
+            return []
+        unedited = self.unedited.get(name, self.chain(name))
+        sealed = self.exported[name]
+        return sealed + list(unedited.records[max(0, len(sealed) - unedited.base_seq) :][:copied])
+
     def _alter(self, move: Altered, name: str, how: How, place: int) -> None:
         if not isinstance(self.target, AuditChainTarget):
             raise ImpossibleStory("what this target stores cannot be edited")
         after = tampered(name, self.chain(name), how, place)
         self.target.put(name, after)
+        self.unedited.setdefault(name, self.chain(name))
         self.chains[name] = after
-        self.altered.add(name)
         self._raw.pop(name, None)
         self.story.append(Told(move, None, None))
 
@@ -278,7 +287,7 @@ class AuditChainSession(Session[Move]):
         self.chains[name] = transition.after
         if transition.after != transition.before:
             self._raw.pop(name, None)
-        for stored in transition.added if name not in self.altered else ():
+        for stored in transition.added if name not in self.unedited else ():
             if record := decoded(stored):
                 ends.setdefault(record.seq + 1, record.hash)
 

@@ -26,12 +26,18 @@ def tell(move: Move) -> str:
             return f"read {count!r} of {_short(name)} from {from_seq!r} on"
         case Asked(store.Seal(name=name, upto_seq=upto_seq, keep=keep)):
             return f"seal {_short(name)} up to {upto_seq!r}, keeping {keep!r}"
-        case Verified(name, size, honest, unsealed_only):
+        case Verified(name, size, honest, copied):
             anchor = "" if size is None else f" by {'the' if honest else 'a forged'} checkpoint at {size}"
-            return f"verify {_short(name)}{anchor}{'' if unsealed_only else ' and what was exported'}"
+            return f"verify {_short(name)}{anchor}{_files(copied)}"
         case Altered(name, how, place):
             return f"in {_short(name)}, at {place}: {how.value}"
     return repr(move)
+
+
+def _files(copied: int | None) -> str:
+    if copied is None:
+        return ""
+    return " and what was exported" + (f", {copied} more than was sealed" if copied else "")
 
 
 def _tell_write(move: Wrote) -> str:

@@ -142,7 +142,7 @@ class Concurrent(Target[Any]):
         """Put it back."""
 
     def unheard(self, asked: Asks | None, raw: Raw | None, now_ms: int) -> Raw | None:
-        """What is kept of a request that heard no reply (there is one if it was executed), or of a pause: as a rule, nothing."""
+        """What is kept of a request whose reply (if it was executed) nobody hears, or of a pause: as a rule, nothing."""
         del asked, raw, now_ms
         return None
 

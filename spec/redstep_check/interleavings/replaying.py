@@ -14,9 +14,13 @@ PLANTED = "planted: "
 
 def require_moves(subject: Subject, story: Story) -> None:
     """Make sure that a story is made of what clients do. Raises ValueError."""
-    for move in story.moves:
-        if not isinstance(move, Move) or (isinstance(move, Begins) and not isinstance(move.operation, subject.operations)):
-            raise ValueError(f"{move!r} is no move of {subject.name} clients")
+    odd = [move for move in story.moves if not _is_move(subject, move)]
+    if odd:
+        raise ValueError(f"{odd[0]!r} is no move of {subject.name} clients")
+
+
+def _is_move(subject: Subject, move: object) -> bool:
+    return isinstance(move.operation, subject.operations) if isinstance(move, Begins) else isinstance(move, Move)
 
 
 def target_of(subject: Subject, client: str, engine: Engine) -> Concurrent:
@@ -36,4 +40,4 @@ def target_of(subject: Subject, client: str, engine: Engine) -> Concurrent:
 def replayed(subject: Subject, target: Concurrent, story: Story, engine: Engine) -> Failure | None:
     """Play a story; the difference that it shows, if it still does. Raises ImpossibleStory."""
     found = watch(target, subject.sequential, story.moves).mismatch
-    return found and failure(subject, target, found, engine=engine.name, client=story.client)
+    return None if found is None else failure(subject, target, found, engine=engine.name, client=story.client)

@@ -65,6 +65,7 @@ names, writers, fresh = st.sampled_from(NAMES), st.sampled_from(WRITERS), st.sam
 faults = st.sampled_from(((),) * 7 + FATES)
 modes = st.sampled_from((Mode.CAS, Mode.CAS, Mode.BATCH, Mode.SERVER_ORDER))
 places = st.sampled_from((0, 0, 1, 2, 3))
+copies = st.sampled_from((None, 0, 0, 1, 3))
 backs = st.sampled_from((0, 0, 0, 1, 2, -1, -1))
 
 
@@ -142,7 +143,7 @@ class AuditChainMachine(RuleBasedStateMachine):
         self._play(Asked(store.Seal(name=name, upto_seq=max(0, end - keep), keep=keep)))
         self._write(name, "w1", (EVENTS[0],), mode, fates)
         if "verify" in self.can:
-            self._verify(name, keep + 2, exported=True)
+            self._verify(name, keep + 2, copied=0)
 
     # ------------------------------------------------------------------------------------------ the store's own steps
 
@@ -174,14 +175,14 @@ class AuditChainMachine(RuleBasedStateMachine):
     # ------------------------------------------------------------------------------------------ verification, tampering
 
     @precondition(lambda self: "verify" in self.can)
-    @rule(name=names, ago=st.integers(0, 6), honest=st.sampled_from((True, True, False)), exported=st.booleans())
-    def verify(self, name: str, ago: int, honest: bool, exported: bool) -> None:
-        self._verify(name, ago, honest=honest, exported=exported)
+    @rule(name=names, ago=st.integers(0, 6), honest=st.sampled_from((True, True, False)), copied=copies)
+    def verify(self, name: str, ago: int, honest: bool, copied: int | None) -> None:
+        self._verify(name, ago, honest=honest, copied=copied)
 
     @precondition(lambda self: {"seal", "verify"} <= self.can)
-    @rule(name=names, off=st.sampled_from((0, 0, 1, 1, -1)), exported=st.booleans())
-    def verify_around_the_base(self, name: str, off: int, exported: bool) -> None:
-        self._verify(name, self._end(name) - self.session.chain(name).base_seq + off, exported=exported)
+    @rule(name=names, off=st.sampled_from((0, 0, 1, 1, -1)), copied=copies)
+    def verify_around_the_base(self, name: str, off: int, copied: int | None) -> None:
+        self._verify(name, self._end(name) - self.session.chain(name).base_seq + off, copied=copied)
 
     @precondition(lambda self: "put" in self.can)
     @rule(afresh=fresh, how=st.sampled_from(How), place=places, fates=faults, mode=modes)
@@ -202,13 +203,15 @@ class AuditChainMachine(RuleBasedStateMachine):
             self._write(name, writer, (EVENTS[0],), mode)
 
     @precondition(lambda self: {"put", "verify"} <= self.can)
-    @rule(edits=st.lists(st.tuples(st.sampled_from(How), places), min_size=2, max_size=4), ago=st.integers(-1, 2))
-    def tamper_and_verify(self, edits: list[tuple[How, int]], ago: int) -> None:
+    @rule(
+        edits=st.lists(st.tuples(st.sampled_from(How), places), min_size=2, max_size=4), ago=st.integers(-1, 2), copied=copies
+    )
+    def tamper_and_verify(self, edits: list[tuple[How, int]], ago: int, copied: int | None) -> None:
         """Each with a chain of its own."""
         for how, place in edits:
             name = self._begun(Mode.BATCH)
             self._play(Altered(name, how, place))
-            self._verify(name, ago, exported=False)
+            self._verify(name, ago, copied=copied)
 
     @precondition(lambda self: "put" in self.can)
     @rule(name=names, how=st.sampled_from(How), place=st.integers(0, 9))
@@ -299,10 +302,10 @@ class AuditChainMachine(RuleBasedStateMachine):
         if requests := len(self.session.requests[name]):
             self._play(Resent(name, min(ago, requests - 1)))
 
-    def _verify(self, name: str, ago: int, *, exported: bool, honest: bool = True) -> None:
+    def _verify(self, name: str, ago: int, *, copied: int | None, honest: bool = True) -> None:
         size = max(self.session.ends[name], default=0) - ago
         anchored = ago >= 0 and size in self.session.ends[name]
-        self._play(Verified(name, size if anchored else None, honest, not exported))
+        self._play(Verified(name, size if anchored else None, honest, copied))
 
     def _play(self, move: Move) -> None:
         self.session.play(move)

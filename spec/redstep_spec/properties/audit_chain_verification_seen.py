@@ -1,5 +1,6 @@
 """What a run of the audit chain must have seen of its verification: every finding, with and without an anchor."""
 
+from redstep_spec.audit_chain_encoding import records_of
 from redstep_spec.audit_chain_verification import Anchor, Finding, Integrity
 from redstep_spec.properties import Properties
 from redstep_spec.properties.audit_chain import Transition
@@ -16,6 +17,12 @@ def found(t: Transition, finding: Finding) -> bool:
 def verified_by(t: Transition) -> Anchor | None:
     """The anchor by which a chain was verified."""
     return t.verify.anchor if t.verify and found(t, Finding.VERIFIED) else None
+
+
+def overlaps(t: Transition) -> bool:
+    """Whether a chain was verified by files, too, that go on beyond its base."""
+    segments = t.verify.segments if t.verify else ()
+    return sum(len(records_of(each)) for each in segments) > t.before.base_seq
 
 
 # ---------------------------------------------------------------------------------------------- in order
@@ -59,6 +66,12 @@ def verified_across_the_seal(t: Transition) -> bool:
     """A checkpoint of what is sealed is compared by what was exported."""
     anchor = verified_by(t)
     return anchor is not None and t.verify is not None and bool(t.verify.segments) and anchor.size < t.before.base_seq
+
+
+@sometimes("AC-12", "verify")
+def files_and_store_agree(t: Transition) -> bool:
+    """What was exported is in the store too, and is the same."""
+    return overlaps(t) and (found(t, Finding.CONSISTENT) or found(t, Finding.VERIFIED))
 
 
 @sometimes("AC-10", "verify", "put")
@@ -128,3 +141,15 @@ def found_truncated(t: Transition) -> bool:
 def found_diverged(t: Transition) -> bool:
     """A chain has another hash than the checkpoint says."""
     return found(t, Finding.DIVERGED)
+
+
+@sometimes("AC-12", "verify", "put")
+def files_and_store_differ(t: Transition) -> bool:
+    """The store has something else in the place of what was exported, and no checkpoint says so."""
+    return overlaps(t) and found(t, Finding.DIVERGED) and t.verify is not None and t.verify.anchor is None
+
+
+@sometimes("AC-12", "verify", "put")
+def files_go_beyond_the_end(t: Transition) -> bool:
+    """The store has lost what was exported, and no checkpoint says so."""
+    return overlaps(t) and found(t, Finding.TRUNCATED) and t.verify is not None and t.verify.anchor is None

@@ -16,8 +16,13 @@ from redstep_check.interleavings.foreign.wire import Commands
 from redstep_spec import rate_limiter as spec
 
 from .limiters import (
+    NUMBERED,
     NaiveLimiter,
     NumberedLimiter,
+    PatientTransactionLimiter,
+    PipelinedLimiter,
+    PipelinedTransactionLimiter,
+    RetryingFallbackLimiter,
     RetryingLimiter,
     ScriptLimiter,
     StoresTimeLimiter,
@@ -50,6 +55,8 @@ class Script(Logged, Coroutines):
 
 class Stepwise(Logged):
     """What the commands of a naive limiter mean."""
+
+    calls_scripts = False
 
     def meant(self, commands: Commands, now_ms: int) -> Any:
         """To count is to look, to add is to decide."""
@@ -113,11 +120,41 @@ class Transaction(Script):
     """A transaction that adds before it looks."""
 
     limiter = TransactionLimiter
+    calls_scripts = False
 
     def told(self, call: Any, value: Any) -> Answer:
         """Of EXEC: the last reply is the count."""
         del call
         return Answered({"allowed": value[-1] <= LIMIT.limit})
+
+
+class Pipelined(Script):
+    """A script in a pipeline."""
+
+    limiter = PipelinedLimiter
+
+
+class PipelinedTransaction(Script):
+    """A script in a transaction."""
+
+    limiter = PipelinedTransactionLimiter
+
+    def told(self, call: Any, value: Any) -> Answer:
+        """Of EXEC: the one reply."""
+        return super().told(call, value[0])
+
+
+class PatientTransaction(PipelinedTransaction):
+    """The same, executed anew when its script was forgotten."""
+
+    limiter = PatientTransactionLimiter
+
+
+class RetryingFallback(Script):
+    """By SHA, else by text, which it sends again after an error that tells nothing."""
+
+    limiter = RetryingFallbackLimiter
+    scripts = (NUMBERED,)
 
 
 class Retrying(Script):

@@ -1,11 +1,13 @@
 """Foreign limiters, as people write them: naive, sound, and too patient; in coroutines and in plain functions."""
 
 import asyncio
+import hashlib
 import time
 import uuid
 
 import redis
 import redis.asyncio
+from redis.exceptions import NoScriptError
 
 SLIDING_WINDOW = """
 local now, window, limit = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -91,6 +93,54 @@ class RetryingLimiter(NumberedLimiter):
         except redis.ConnectionError:
             await asyncio.sleep(0.1)
             return await super().acquire()
+
+
+class PipelinedLimiter(ScriptLimiter):
+    """One script, in a pipeline."""
+
+    transaction = False
+
+    async def acquire(self) -> bool:
+        """In one round trip."""
+        script = self.client.register_script(self.script)
+        async with self.client.pipeline(transaction=self.transaction) as pipe:
+            args: list[int | str] = [now_ms(), self.window_ms, self.limit, uuid.uuid4().hex]
+            await script(keys=[self.key], args=args, client=pipe)
+            [result] = await pipe.execute()
+        return bool(result)
+
+
+class PipelinedTransactionLimiter(PipelinedLimiter):
+    """In a transaction."""
+
+    transaction = True
+
+
+class PatientTransactionLimiter(PipelinedTransactionLimiter):
+    """Executes it anew when its script was forgotten."""
+
+    async def acquire(self) -> bool:
+        """At most twice."""
+        try:
+            return await super().acquire()
+        except NoScriptError:
+            return await super().acquire()
+
+
+class RetryingFallbackLimiter(NumberedLimiter):
+    """By SHA, else by text; and that it sends again when nobody knows of it."""
+
+    async def acquire(self) -> bool:
+        """As often as it takes."""
+        call = (1, self.key, now_ms(), self.window_ms, self.limit)
+        try:
+            return bool(await self.client.evalsha(hashlib.sha1(self.script.encode()).hexdigest(), *call))  # noqa: S324
+        except NoScriptError:
+            pass
+        try:
+            return bool(await self.client.eval(self.script, *call))
+        except redis.ConnectionError:
+            return bool(await self.client.eval(self.script, *call))
 
 
 class SyncNaiveLimiter:

@@ -56,10 +56,15 @@ class SyncProbe(_Probing, Calls):
         return operation(client, self.prefix)
 
 
+def option(kind: type[Foreign], **options: Any) -> type[Foreign]:
+    """A target whose client is given these."""
+    return type(kind.__name__, (kind,), {"options": options})
+
+
 class Driven:
     """One operation, told one thing after the other."""
 
-    def __init__(self, target: Foreign, work: Work) -> None:
+    def __init__(self, target: Foreign, work: Any) -> None:
         self.target = target
         self.work = work
         self.fed: tuple[Fed, ...] = ()

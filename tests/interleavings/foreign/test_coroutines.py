@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 import secrets
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -19,11 +20,9 @@ from redstep_check.interleavings.binding import Asks, Ends, Heard, Interrupted, 
 from redstep_check.interleavings.foreign.binding import Foreign
 from redstep_check.interleavings.foreign.operations import Lost
 from redstep_check.interleavings.foreign.replaying import Nondeterministic
-from redstep_check.interleavings.foreign.requests import Unfit
-from redstep_check.lockstep import Mismatch
 from redstep_spec.delivery import Unknown
 
-from .probes import Driven, Probe, ended
+from .probes import Driven, Probe, ended, option
 
 HOUR_S = 3_600
 
@@ -72,6 +71,42 @@ def test_replies_are_what_redis_py_makes_of_them(engine: Engine) -> None:
     assert "WRONGTYPE" in wrong
     assert (first, second) == (True, None)
     assert ended(Decoding, engine, replies)[0] == {"a": "1"}
+
+
+@pytest.mark.parametrize("protocol", [2, 3, None])
+def test_a_client_may_speak_either_protocol(engine: Engine, protocol: int | None) -> None:
+    """The engine answers in the one that it speaks."""
+    first, none, score, wrong, *_ = ended(option(Probe, protocol=protocol), engine, replies)
+    assert (first, none, score) == ({b"a": b"1"}, None, 1.5)
+    assert "WRONGTYPE" in wrong
+
+
+def test_nobody_asks_after_a_connections_health(probe: Foreign, engine: Engine) -> None:
+    """A PING of redis-py's own would be a stop that means nothing; one of the code's is one."""
+
+    async def sleepy(client: redis.asyncio.Redis, prefix: str) -> Any:
+        await client.get(prefix)
+        await asyncio.sleep(60)
+        return await client.get(prefix)
+
+    target = option(Probe, health_check_interval=5)(engine)
+    driven = Driven(target, sleepy).told(Heard.REPLY).told(Heard.GOES_ON)
+    assert driven.asked == [b"GET"]
+    target.close()
+    assert Driven(probe, lambda client, _: client.ping()).asked == [b"PING"]
+
+
+async def locks(client: redis.asyncio.Redis, prefix: str) -> Any:
+    """redis-py's own lock: it draws its token by uuid1."""
+    async with client.lock(prefix + "l", timeout=HOUR_S) as lock:
+        return await lock.owned()
+
+
+def test_redis_pys_lock_is_run_as_it_is(probe: Foreign) -> None:
+    """SET, a look at it, and its script."""
+    driven = Driven(probe, locks)
+    assert driven.to_the_end() is True
+    assert len(driven.fed) == 3
 
 
 async def transaction(client: redis.asyncio.Redis, prefix: str) -> Any:
@@ -266,7 +301,7 @@ def test_chance_depends_on_the_operation_alone(probe: Foreign) -> None:
     """Whatever it is drawn by; and what the process draws besides is what it would have drawn."""
 
     async def work(client: redis.asyncio.Redis, prefix: str) -> Any:
-        drawn = (uuid.uuid4().hex, random.random(), secrets.token_hex(4))  # noqa: S311
+        drawn = (uuid.uuid1().hex, uuid.uuid4().hex, random.random(), secrets.token_hex(4))  # noqa: S311
         await client.get(prefix)
         return drawn
 
@@ -306,6 +341,31 @@ def test_an_error_of_its_own_is_no_answer(engine: Engine) -> None:
     answer = ended(Probe, engine, work)
     assert isinstance(answer, Broke)
     assert "ZeroDivisionError: no reason" in answer.problem
+
+
+async def exits(client: redis.asyncio.Redis, prefix: str) -> Any:
+    """What a tool does when it is interrupted."""
+    try:
+        return await client.get(prefix)
+    except asyncio.CancelledError:
+        sys.exit(0)
+
+
+async def exits_from_a_callback(client: redis.asyncio.Redis, prefix: str) -> Any:
+    """While its task waits for something else."""
+    try:
+        await client.get(prefix)
+    finally:
+        asyncio.get_running_loop().call_soon(sys.exit, 0)
+        await client.get(prefix)
+
+
+@pytest.mark.parametrize("work", [exits, exits_from_a_callback])
+def test_one_that_exits_is_told_and_does_not_end_the_exploration(engine: Engine, work: Any) -> None:
+    """It is an end as any other, and none that a caller may see."""
+    answer = ended(Probe, engine, work, [Heard.CANCELLED])
+    assert isinstance(answer, Broke)
+    assert "SystemExit: 0" in answer.problem
 
 
 def test_an_engine_without_a_socket_is_refused() -> None:

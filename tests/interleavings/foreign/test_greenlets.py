@@ -1,7 +1,6 @@
 """Foreign sync code sees redis-py as it is, and stops where coroutines do."""
 
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,10 +14,9 @@ from redstep_check.engines import Engine
 from redstep_check.interleavings.binding import Ends, Heard, Interrupted, Pauses, Waits
 from redstep_check.interleavings.foreign.binding import Foreign
 from redstep_check.interleavings.foreign.operations import Lost
-from redstep_check.interleavings.foreign.requests import Unfit
 from redstep_spec.delivery import Unknown
 
-from .probes import Driven, SyncProbe, ended
+from .probes import Driven, SyncProbe, ended, option
 
 HOUR_S = 3_600
 
@@ -58,6 +56,43 @@ def test_replies_are_what_redis_py_makes_of_them(engine: Engine) -> None:
         assert told == expected
         assert "WRONGTYPE" in wrong
         assert size == 20_000
+
+
+@pytest.mark.parametrize("protocol", [2, 3, None])
+def test_a_client_may_speak_either_protocol(engine: Engine, protocol: int | None) -> None:
+    """The engine answers in the one that it speaks."""
+    told, wrong, size = ended(option(SyncProbe, protocol=protocol), engine, replies)
+    assert told == {b"a": b"1"}
+    assert "WRONGTYPE" in wrong
+    assert size == 20_000
+
+
+def test_nobody_asks_after_a_connections_health(engine: Engine) -> None:
+    """A PING of redis-py's own would be a stop that means nothing."""
+
+    def sleepy(client: Any, prefix: str) -> Any:
+        client.get(prefix)
+        time.sleep(60)
+        return client.get(prefix)
+
+    target = option(SyncProbe, health_check_interval=5)(engine)
+    driven = Driven(target, sleepy).told(Heard.REPLY).told(Heard.GOES_ON)
+    assert driven.asked == [b"GET"]
+    target.close()
+
+
+def test_redis_pys_lock_is_run_as_it_is(probe: Foreign) -> None:
+    """It draws its token by uuid1: SET, a look at it, and its script; who finds it taken sleeps."""
+
+    def locks(client: Any, prefix: str) -> Any:
+        with client.lock(prefix + "l", timeout=HOUR_S) as lock:
+            return lock.owned()
+
+    driven = Driven(probe, locks)
+    assert driven.to_the_end() is True
+    assert len(driven.fed) == 3
+    probe.client.set(probe.prefix + "l", "another's")
+    assert Driven(probe, locks).asked == [b"SET"]
 
 
 @pytest.mark.parametrize(("transaction", "stops"), [(True, 1), (False, 2)])
@@ -143,33 +178,25 @@ def test_one_that_is_discarded_leaves_nothing(probe: Foreign) -> None:
     assert ends == [True]
 
 
-def test_a_client_in_another_thread_is_refused(probe: Foreign) -> None:
-    """It would go on without the scheduler."""
-
-    def work(client: Any, prefix: str) -> Any:
-        errors: list[BaseException] = []
-
-        def other() -> None:
-            try:
-                client.get(prefix)
-            except Unfit as unfit:
-                errors.append(unfit)
-
-        thread = threading.Thread(target=other)
-        thread.start()
-        thread.join()
-        [error] = errors
-        raise error
-
-    with pytest.raises(Unfit, match="in its own thread"):
-        _ = Driven(probe, work).standing
-
-
 def test_an_error_of_its_own_is_no_answer(engine: Engine) -> None:
     """Unless the binding says so."""
     answer = ended(SyncProbe, engine, lambda *_: 1 // 0)
     assert isinstance(answer, Broke)
     assert "ZeroDivisionError" in answer.problem
+
+
+def test_one_that_exits_is_told_and_does_not_end_the_exploration(engine: Engine) -> None:
+    """What a tool does when it is interrupted is an end as any other, and none that a caller may see."""
+
+    def exits(client: Any, prefix: str) -> Any:
+        try:
+            return client.get(prefix)
+        except KeyboardInterrupt:
+            sys.exit(0)
+
+    answer = ended(SyncProbe, engine, exits, [Heard.CANCELLED])
+    assert isinstance(answer, Broke)
+    assert "SystemExit: 0" in answer.problem
 
 
 def test_without_greenlets_it_says_what_to_install(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

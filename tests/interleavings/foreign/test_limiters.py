@@ -42,7 +42,7 @@ def test_a_sound_limiter_holds_in_every_schedule(engine: Engine, kind: type[Fore
     target.close()
     assert found.mismatch is None, found.mismatch
     assert found.exhausted
-    assert (found.states, found.schedules) == (635, 2_170)
+    assert (found.states, found.schedules) == (945, 3_864)
 
 
 @pytest.mark.parametrize("kind", [bound.Script, bound.SyncScript])

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+from redis.exceptions import NoScriptError
 
 from redstep_check.engines import Engine
 from redstep_check.interleavings.binding import Heard
@@ -112,7 +113,7 @@ def test_what_goes_by_the_engines_own_clock_is_refused(probe: Foreign, words: st
     name, *rest = words.split()
 
     async def commands(client: redis.asyncio.Redis, prefix: str) -> Any:
-        await client.execute_command(name, *(each.format(prefix) for each in rest))
+        await client.execute_command(name, *(each.format(prefix) for each in rest))  # type: ignore[no-untyped-call]
 
     async def quoted(client: redis.asyncio.Redis, prefix: str) -> Any:
         called = ", ".join("KEYS[1]" if each == "{}" else f"'{each}'" for each in [name.lower(), *rest])
@@ -168,7 +169,8 @@ def test_keys_without_the_prefix_are_refused(engine: Engine, words: str, about: 
 
     with pytest.raises(Unfit, match=about):
         ended(SyncProbe, engine, work)
-    assert not engine.client().exists("elsewhere")
+    with engine.client() as client:
+        assert not client.exists("elsewhere")
 
 
 def test_what_begins_with_the_prefix_is_not_refused(engine: Engine) -> None:
@@ -300,7 +302,7 @@ def test_other_threads_are_refused_nothing(engine: Engine) -> None:
             thread.start()
             thread.join()
             with socket.socket(socket.AF_UNIX) as own:
-                own.connect(engine.address)
+                own.connect(str(engine.address))
             return True
 
         assert ended(SyncProbe, engine, lambda *_: pool.submit(other).result()) is True
@@ -316,7 +318,7 @@ def test_one_that_never_loads_what_it_calls_is_refused(probe: Foreign) -> None:
         while True:
             try:
                 return await client.evalsha("0" * 40, 1, prefix)
-            except redis.exceptions.NoScriptError:
+            except NoScriptError:
                 continue
 
     with pytest.raises(Unfit, match="200 times in a row"):

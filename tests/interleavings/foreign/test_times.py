@@ -39,6 +39,7 @@ def again(client: Any, prefix: str) -> Any:
             return client.set(prefix, now)
         except redis.ConnectionError:
             pass
+    return None
 
 
 def slept(client: Any, prefix: str) -> Any:
@@ -122,5 +123,5 @@ def test_what_asks_where_it_slept_is_refused(probe: Foreign) -> None:
         return time.sleep(1) if next(counted) == 0 else client.get(prefix)
 
     driven = Driven(probe, work).told(Heard.GOES_ON)
-    with pytest.raises(Nondeterministic, match="it asks GET .* where it asked a sleep before"):
+    with pytest.raises(Nondeterministic, match=r"it asks GET .* where it asked a sleep before"):
         _ = driven.standing

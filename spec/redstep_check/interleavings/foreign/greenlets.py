@@ -5,7 +5,6 @@ from typing import Any
 
 import greenlet  # type: ignore[import-untyped, unused-ignore]
 import redis
-from attrs import evolve
 
 from redstep_check.interleavings.foreign.operations import (
     ROUNDS_MAX,
@@ -105,7 +104,7 @@ class GreenletOperation(Operation):
         try:
             result = self.begin()
         except Interruption as error:
-            return evolve(raising(error), was_interrupted=self.was_cancelled)
+            return raising(error, was_interrupted=self.was_cancelled)
         except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is, it is how it ends
             return raising(error)
         return Over(lambda: result)

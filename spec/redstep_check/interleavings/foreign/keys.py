@@ -2,7 +2,8 @@
 Keys: what a command is about. All of it must begin with the prefix that the code was given (CK-13).
 
 What lies elsewhere is neither put away between two schedules nor removed in the end. Which of a command's words are keys, the
-engine says itself (COMMAND GETKEYS), once for each command; of a script's call it is counted. A script's keys are those in KEYS.
+engine says itself (COMMAND GETKEYS), once for each command; of a script's call they are counted. What a script touches beside
+those is not seen.
 """
 
 from collections.abc import Callable, Sequence

@@ -36,13 +36,13 @@ class Over:
 Stopped = Packet | Slumber | Over
 
 
-def raising(error: BaseException) -> Over:
+def raising(error: BaseException, *, was_interrupted: bool = False) -> Over:
     """The end of what has raised this."""
 
     def result() -> Any:
         raise error
 
-    return Over(result)
+    return Over(result, was_interrupted)
 
 
 class Lost(Enum):

@@ -159,6 +159,12 @@ def _run(process: Process, path: _Path, cancellations: int) -> None:
     process.ended(outcomes)
 
 
+def _is_under_way(loop: Loop, tasks: Sequence[asyncio.Task[Any]]) -> bool:
+    """Raises Unfit."""
+    loop.given.require_fit()
+    return bool(loop.sent) or loop.sleeps or not all(task.done() for task in tasks)
+
+
 def _played(process: Process, path: _Path, loop: Loop, cancellations: int) -> list[object]:
     tasks: list[asyncio.Task[Any]] = []
     left = cancellations
@@ -176,8 +182,7 @@ def _played(process: Process, path: _Path, loop: Loop, cancellations: int) -> li
 
     loop.create_task(begin())
     loop.turn(between)
-    given = loop.given
-    while given.require_fit() or loop.sent or loop.sleeps or not all(task.done() for task in tasks):
+    while _is_under_way(loop, tasks):
         process.check()
         offered: list[Choice] = [GoesOn(which) for which in range(len(loop.sent))] or [Wakes()] * loop.sleeps
         offered += [Cancels(number) for number, task in enumerate(tasks) if left and not task.done()]

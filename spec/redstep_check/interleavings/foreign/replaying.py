@@ -1,10 +1,10 @@
 """
 Replaying: a fresh operation is told what one like it heard before, and stops where that one did, or it is not fit.
 
-Of each stop it is known when it came to something, and what was asked; so each stretch between two stops runs at the time of the
-stop after it, and what is asked again must be what was asked then. NOSCRIPT alone is void: nothing was executed, so no time has
-passed when the script is called again. Commands that are pipelined, and are no transaction, are executed one after the other, and
-others may come between them.
+Of each stop it is known when it came to something, and what was asked; so each stretch between two stops runs at the time of
+the stop after it, and what is asked again must be what was asked then. NOSCRIPT alone is void: nothing was executed, so no time
+has passed when the script is called again. Commands that are pipelined, and are no transaction, are executed one after the
+other, and others may come between them.
 """
 
 from collections.abc import Sequence
@@ -113,7 +113,7 @@ class Replay:
         self.data = b""
 
     def _require_called_again(self, stop: Stop, commands: Commands) -> None:
-        """CM-6: whoever has heard NOSCRIPT loads the script, and calls it again about the same keys, and does nothing before."""
+        """CM-6: who has heard NOSCRIPT loads the script, and calls it again about the same keys, and does nothing before."""
         if {*map(called, self.forgotten)} - {*map(called, commands)}:
             raise Mismatch("CM-6", "what comes after NOSCRIPT", f"the script, and {_told(self.forgotten)} again", _told(stop))
         self.forgotten = ()

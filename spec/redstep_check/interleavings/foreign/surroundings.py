@@ -27,12 +27,6 @@ from redstep_check.interleavings.foreign.requests import Unfit
 
 Patch = tuple[Any, str, Any]
 """An object, the name of its attribute, and its value."""
-LEADING_OUT: tuple[Patch, ...] = (
-    (threading.Thread, "start", "it starts a thread, which would go on without the scheduler"),
-    (socket.socket, "connect", "it connects a socket of its own, on which the scheduler can't follow it"),
-    (socket.socket, "connect_ex", "it connects a socket of its own, on which the scheduler can't follow it"),
-)
-"""What is refused, and why."""
 
 
 @define
@@ -96,6 +90,24 @@ def refuse(why: str) -> NoReturn:
     raise refusal
 
 
+def _starts(thread: threading.Thread) -> NoReturn:
+    del thread
+    refuse("it starts a thread, which would go on without the scheduler")
+
+
+def _connects(own: socket.socket, address: Any) -> NoReturn:
+    own.close()
+    refuse(f"it connects a socket of its own to {address!r}, on which the scheduler can't follow it")
+
+
+LEADING_OUT: tuple[Patch, ...] = (
+    (threading.Thread, "start", _starts),
+    (socket.socket, "connect", _connects),
+    (socket.socket, "connect_ex", _connects),
+)
+"""What is refused while foreign code runs."""
+
+
 def sites(modules: Iterable[str]) -> tuple[Patch, ...]:
     """Where clocks and chance are to be had; also under the names that these modules imported them by."""
     wanted = (time.time, time.time_ns, time.monotonic, time.monotonic_ns, time.perf_counter, time.perf_counter_ns)
@@ -123,8 +135,8 @@ def patches(given: Surroundings, sleep: Callable[[float], None], where: Iterable
     owner = threading.get_ident()
     for module, name, value in where:
         yield module, name, _for_thread(owner, instead[value], value)
-    for kind, name, why in LEADING_OUT:
-        yield kind, name, _for_thread(owner, _refusing(why), getattr(kind, name))
+    for kind, name, refused in LEADING_OUT:
+        yield kind, name, _for_thread(owner, refused, getattr(kind, name))
 
 
 def _for_thread(owner: int, instead: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
@@ -134,10 +146,6 @@ def _for_thread(owner: int, instead: Callable[..., Any], real: Callable[..., Any
         return (instead if threading.get_ident() == owner else real)(*args, **kwargs)
 
     return given
-
-
-def _refusing(why: str) -> Callable[..., NoReturn]:
-    return lambda *_, **__: refuse(why)
 
 
 @contextmanager

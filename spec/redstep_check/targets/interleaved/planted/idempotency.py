@@ -61,13 +61,13 @@ class ReadThenWrite(InterleavedIdempotency):
         return Glance(now_ms) if request.script is READ else super().understood(request, now_ms)
 
 
-def _faulty(name: str, rule: str, file: str, old: str, new: str, faults: int = 1) -> Bug:
+def _faulty(name: str, rule: str, file: str, old: str, new: str, faults: int = 1, also: frozenset[str] = frozenset()) -> Bug:
     fault = Fault(name=name, rule=rule, file=file, old=old, new=new)
 
     def make(engine: Engine) -> InterleavedIdempotency:
         return InterleavedIdempotency(engine, planted(fault, "redstep.idempotency_run"))
 
-    return Bug(name=name, rule=rule, variant="hash", make=make, faults=faults)
+    return Bug(name=name, rule=rule, variant="hash", make=make, faults=faults, also=also)
 
 
 BUGS = (
@@ -77,7 +77,7 @@ BUGS = (
         variant="hash",
         make=ReadThenWrite,
         faults=0,
-        also=frozenset({"CM-10", "ID-1"}),
+        also=frozenset({"CM-10", "ID-1", "ID-2"}),
     ),
     _faulty(
         "a claim retried under a new token",
@@ -95,6 +95,7 @@ BUGS = (
         except Unavailable as again:
             raise Unavailable(again.problem, definite=False) from again
     verdict, fence, lease_until_ms, retry""",
+        also=frozenset({"CM-10"}),
     ),
     _faulty(
         "complete after takeover",

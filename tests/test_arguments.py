@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+import re
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
@@ -13,12 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redstep import (
+    AsyncAuditChain,
+    AsyncIdempotencyStore,
     AsyncRateLimiter,
+    AsyncSharedCircuitBreaker,
+    AuditChain,
+    IdempotencyStore,
     Limit,
     Misuse,
     RateLimiter,
     Region,
     ServiceOverloaded,
+    SharedCircuitBreaker,
     Unavailable,
     async_start_region,
     start_region,
@@ -246,16 +253,32 @@ def test_a_bad_client_is_misuse(make: Callable[..., object], bad: str) -> None:
         assert misused(lambda: make(global_limits=Limit(5, 1_000), global_client=client)) == "global_client"
 
 
-def test_a_client_of_the_other_kind_is_misuse() -> None:
-    """Its refusal names what takes such a client."""
-    with pytest.raises(Misuse, match="AsyncRateLimiter"):
-        RateLimiter(async_dead(), Limit(5, 1_000), on_store_failure="closed")  # type: ignore[arg-type]
-    with pytest.raises(Misuse, match="async_start_region"):
-        start_region(async_dead(), "eu")  # type: ignore[arg-type]
-    with pytest.raises(Misuse, match=r"\bRateLimiter"):
-        AsyncRateLimiter(dead(), Limit(5, 1_000), on_store_failure="closed")  # type: ignore[arg-type]
-    with pytest.raises(Misuse, match=r"\bstart_region"):
-        asyncio.run(async_start_region(dead(), "eu"))  # type: ignore[arg-type]
+TAKE_CLIENTS: dict[str, Callable[[Any], object]] = {
+    "RateLimiter": lambda client: RateLimiter(client, Limit(5, 1_000), on_store_failure="closed"),
+    "AsyncRateLimiter": lambda client: AsyncRateLimiter(client, Limit(5, 1_000), on_store_failure="closed"),
+    "SharedCircuitBreaker": lambda client: SharedCircuitBreaker(client, "payments"),
+    "AsyncSharedCircuitBreaker": lambda client: AsyncSharedCircuitBreaker(client, "payments"),
+    "IdempotencyStore": IdempotencyStore,
+    "AsyncIdempotencyStore": AsyncIdempotencyStore,
+    "AuditChain": lambda client: AuditChain(client, "orders"),
+    "AsyncAuditChain": lambda client: AsyncAuditChain(client, "orders"),
+    "start_region": lambda client: start_region(client, "eu"),
+    "async_start_region": lambda client: asyncio.run(async_start_region(client, "eu")),
+}
+
+
+@pytest.mark.parametrize("name", TAKE_CLIENTS)
+def test_a_client_of_the_other_kind_is_misuse(name: str) -> None:
+    """Its refusal tells which kind is wanted, and what takes the one that was given."""
+    take = TAKE_CLIENTS[name]
+    if name.lower().startswith("async"):
+        other: Any = dead()
+        problem = "must be a redis.asyncio.Redis, not a redis.client.Redis; the classes without Async take a redis.Redis"
+    else:
+        other = async_dead()
+        problem = "must be a redis.Redis, not a redis.asyncio.client.Redis; the Async... classes take a redis.asyncio.Redis"
+    with pytest.raises(Misuse, match=rf"^client: {re.escape(problem)}$"):
+        take(other)
 
 
 def test_a_cluster_is_refused_by_name(make: Callable[..., object]) -> None:

@@ -206,8 +206,8 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
     "genesis not looked at": (
         "AC-9",
         VERIFICATION,
-        'previous = genesis_hash(name.encode("utf-8")) if seq == 0 else None',
-        "previous = None",
+        "return Sound(0, genesis, frozenset({End(0, genesis)}))",
+        "return Sound(0, None, frozenset({End(0, genesis)}))",
     ),
     "head not looked at": ("AC-9", VERIFICATION, "if (seq, previous) != (head.seq, head.hash):", "if seq != head.seq:"),
     "reordered taken for removed": (
@@ -220,16 +220,26 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
     "verified without an anchor": (
         "AC-10",
         VERIFICATION,
-        "finding=Finding.CONSISTENT, position=None",
-        "finding=Finding.VERIFIED, position=None",
+        "return evolve(told, finding=Finding.VERIFIED) if told.comparable else told",
+        "return evolve(told, finding=Finding.VERIFIED)",
     ),
-    "anchor not compared": ("AC-10", VERIFICATION, "if state.below_anchor != anchor.hash:", "if False:"),
-    "truncation not noticed": ("AC-10", VERIFICATION, "if anchor.size > state.seq:", "if False:"),
+    "anchor not compared": (
+        *("AC-10", VERIFICATION, "if end.seq == other.seq and end.hash != other.hash]:"),
+        "if False]:",
+    ),
+    "truncation not noticed": ("AC-10", VERIFICATION, "if any(end.seq > state.seq for end in known):", "if False:"),
     "anchor of what is sealed believed": (
-        *("AC-10", VERIFICATION, "return evolve(told, finding=Finding.CONSISTENT, comparable=False)"),
-        "return told",
+        "AC-10",
+        VERIFICATION,
+        "comparable=anchor.size > state.seq or any(end.seq == anchor.size for end in state.ends)",
+        "comparable=True",
     ),
-    "exported files not read": ("AC-10", VERIFICATION, "if call.segments else chain.base_seq", "if False else chain.base_seq"),
+    "exported files not read": ("AC-10", VERIFICATION, "for record in records_of(each)]", "for record in ()]"),
+    "files that overlap the store believed": ("AC-10", VERIFICATION, "known |= {", "known &= {"),
+    "a store that overlaps files not read from its base": (
+        *("AC-9 AC-10", VERIFICATION, "state = evolve(at_base, ends=state.ends)"),
+        "state = evolve(state, ends=state.ends | at_base.ends)",
+    ),
 }
 
 numbers = count()

@@ -403,6 +403,15 @@ STORIES: dict[str, tuple[Story, Story]] = {
     "found_a_head_mismatch": ([*THREE, edit(How.CUT, 1), check()], [*THREE, edit(How.CUT_WITH_HEAD, 1), check()]),
     "found_truncated": ([*THREE, edit(How.CUT_WITH_HEAD, 1), check(3)], [*THREE, edit(How.CUT_WITH_HEAD, 1), check(1)]),
     "found_diverged": ([w(), check(1, honest=False)], [w(), check(1)]),
+    "files_and_store_agree": ([w(), check(copied=1)], [*THREE, seal(1), check(copied=0)]),
+    "files_and_store_differ": (
+        [*THREE, edit(How.FORKED, 2), check(copied=3)],
+        [*THREE, edit(How.FORKED, 2), check(3, copied=3)],
+    ),
+    "files_go_beyond_the_end": (
+        [*THREE, edit(How.CUT_WITH_HEAD, 1), check(copied=3)],
+        [*THREE, edit(How.CUT_WITH_HEAD, 1), check(copied=1)],
+    ),
 }
 """For each SOMETIMES a story that reaches it with its last move, and one that looks like it."""
 

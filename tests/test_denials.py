@@ -1,5 +1,7 @@
 """Local denials: repeated while they hold, and never beyond."""
 
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -89,6 +91,20 @@ def test_names_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyP
     for name in ("a", "b", "c"):
         cache.remember(name, 1, impl.Decision(False, 0, 1, 0, 100, 100, 0), 0, 0)
     assert [cache.recall(name, 1, 5) is not None for name in ("a", "b", "c")] == [False, True, True]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
+def test_a_forked_process_repeats_denials_too() -> None:
+    """It knows what its parent knew, and does not wait for a thread of the parent's that was just remembering."""
+    cache = sound.Denials()
+    cache.remember("a", 1, impl.Decision(False, 0, 1, 0, 100, 100, 0), 0, 0)
+    with cache._lock:
+        child = os.fork()
+        if not child:
+            signal.alarm(20)  # ends one that waits for ever
+            os._exit(0 if cache.recall("a", 1, 5) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert cache.recall("a", 1, 5) is not None
 
 
 def test_a_limiter_repeats_a_denial_without_asking_the_engine() -> None:

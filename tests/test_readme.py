@@ -213,7 +213,8 @@ def test_every_link_leads_somewhere(name: str) -> None:
         if anchor.startswith("L"):
             assert int(anchor[1:]) <= len(path.read_text(encoding="utf-8").splitlines())
         elif anchor:
-            assert f"\n## {anchor.replace('-', ' ').capitalize()}\n" in path.read_text(encoding="utf-8")
+            heading = anchor.replace("-", " ").capitalize()
+            assert re.search(f"^##+ {heading}$", path.read_text(encoding="utf-8"), re.MULTILINE), anchor
 
 
 @pytest.mark.parametrize("name", READMES)

@@ -4,6 +4,8 @@ import unicodedata
 
 from redstep.errors import Misuse
 
+PREFIX = "redstep:"
+"""What all keys start with, unless a caller says otherwise."""
 NAME_BYTES_MAX = 512
 INTEGER_MAX = 2**51
 """Sums of three stay below 2^53, up to which the engine's scripts count exactly."""
@@ -27,6 +29,11 @@ def checked_name(argument: str, value: object) -> str:
         if character in "{}" or unicodedata.category(character) == "Cc":
             raise Misuse(argument, f"must not contain braces or control characters, contains {character!r}")
     return name
+
+
+def as_prefix(value: str) -> str:
+    """Take what all keys start with: nothing, or anything that a name may be."""
+    return "" if value == "" else checked_name("prefix", value)
 
 
 def checked_integer(argument: str, value: object, least: int, most: int = INTEGER_MAX) -> int:

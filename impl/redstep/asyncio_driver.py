@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import inspect
 import logging
-import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -26,15 +25,13 @@ from redstep.driving import (
     Returned,
     Run,
     Words,
-    after_sending,
-    before_sending,
-    checked_client,
     checked_clock,
     command,
-    never_retrying,
     sources,
 )
 from redstep.errors import RedstepError, Unavailable
+from redstep.redis_clients import checked_client, never_retrying
+from redstep.redis_errors import after_sending, before_sending
 from redstep.scripts import Script
 from redstep.wishes import (
     Announce,
@@ -217,11 +214,10 @@ class AsyncDriver(AsyncRunner):
             await self._release(connection)
 
     async def _connection(self) -> Any:
-        handled = sys.exception()
         try:
             return await self._pool.get_connection()  # type: ignore[no-untyped-call]
         except Exception as error:
-            raise before_sending(error, handled) from error
+            raise before_sending(error) from error
 
     async def _exchange(self, connection: Any, words: Words) -> object:
         try:

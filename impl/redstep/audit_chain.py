@@ -21,12 +21,12 @@ from typing import cast
 from attrs import Factory, field, frozen
 
 from redstep import scripts
-from redstep.arguments import checked_integer, checked_name
+from redstep.arguments import PREFIX, as_prefix, checked_integer, checked_name
 from redstep.audit_chain_encoding import HASH_BYTES, Record, genesis_hash, opening, stored
 from redstep.errors import Misuse, UnexpectedReply
 from redstep.protocols import words
 from redstep.scripts import Script
-from redstep.wishes import Argument, CallScript, Lane
+from redstep.wishes import Argument, CallScript
 
 APPEND = scripts.load("audit_chain_append")
 APPEND_NEXT = scripts.load("audit_chain_append_next")
@@ -79,11 +79,6 @@ def as_mode(value: str) -> str:
     return value
 
 
-def as_prefix(value: str) -> str:
-    """Take what all keys start with: nothing, or anything that a name may be."""
-    return "" if value == "" else checked_name("prefix", value)
-
-
 def _name(value: str) -> str:
     return checked_name("name", value)
 
@@ -116,7 +111,7 @@ class Chain:
     """Which chain, and how patiently it is appended to."""
 
     name: str = field(converter=_name)
-    prefix: str = field(default="redstep:", converter=as_prefix)
+    prefix: str = field(default=PREFIX, converter=as_prefix)
     mode: str = field(default=CAS, converter=as_mode)
     conflict_retries: int = field(default=3, converter=_conflict_retries)
     """How often an append is linked anew after others came first."""
@@ -239,7 +234,7 @@ def append(chain: Chain, records: Sequence[Record], base_seq: int = 0) -> CallSc
     texts = tuple(binary(stored(record)) for record in records)
     link = (first.seq, first.previous.hex(), last.hash.hex(), base_seq, len(records))
     args = (binary(chain.opening), chain.genesis.hex(), *link, *texts)
-    return CallScript(script=APPEND, keys=chain.keys[:2], args=args, idempotent=True, lane=Lane.RESERVED)
+    return CallScript(script=APPEND, keys=chain.keys[:2], args=args, idempotent=True)
 
 
 def read_append(reply: list[int | bytes]) -> Answer:
@@ -255,7 +250,7 @@ def append_next(chain: Chain, since: int, previous: str, append_id: bytes, event
     """
     told = (since, previous, binary(append_id), binary(digest), binary(event))
     args = (binary(chain.opening), chain.genesis.hex(), *told)
-    return CallScript(script=APPEND_NEXT, keys=chain.keys, args=args, idempotent=True, lane=Lane.RESERVED)
+    return CallScript(script=APPEND_NEXT, keys=chain.keys, args=args, idempotent=True)
 
 
 def read_append_next(reply: list[int | bytes]) -> NextAnswer:

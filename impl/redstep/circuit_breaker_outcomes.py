@@ -12,26 +12,21 @@ An Exception is a failure, a timeout of the call's own included. Neutral are
 
 import concurrent.futures
 import logging
-import queue
 from collections.abc import Callable, Iterable
 
-from redis.exceptions import (
-    ConnectionError,  # noqa: A004  redis-py's own, which is no OSError
-    MaxConnectionsError,
-    RedisError,
-)
+from redis.exceptions import RedisError
 
 from redstep.callables import at_once, checked_function
 from redstep.circuit_breaker import Outcome
-from redstep.driving import code
-from redstep.errors import CircuitOpen, Corrupt, Misuse, ServiceOverloaded, Unavailable
+from redstep.errors import CircuitOpen, Corrupt, Misuse, Unavailable
+from redstep.redis_errors import code, ran_out
 
 Excluded = type[BaseException] | Callable[[BaseException], bool]
 """Exceptions that are neutral: a class of them, or a predicate."""
 
 NEUTRAL_CODES = frozenset({"NOSCRIPT", "OOM", "WRONGTYPE"})
 """The engine's errors that tell nothing of its health."""
-_NEUTRAL = (Misuse, Corrupt, ServiceOverloaded, MaxConnectionsError, concurrent.futures.CancelledError)
+_NEUTRAL = (Misuse, Corrupt, concurrent.futures.CancelledError)
 log = logging.getLogger("redstep")
 
 
@@ -52,7 +47,8 @@ def outcome_of(error: BaseException, identity: str, excluded: tuple[Excluded, ..
         or isinstance(error, _NEUTRAL)
         or (isinstance(error, CircuitOpen) and error.identity == identity)
         or (isinstance(error, Unavailable) and error.code in NEUTRAL_CODES)
-        or (isinstance(error, RedisError) and (code(error) in NEUTRAL_CODES or _waited_in_vain(error)))
+        or (isinstance(error, RedisError) and code(error) in NEUTRAL_CODES)
+        or ran_out(error)
         or any(_excludes(each, error) for each in excluded)
     )
     return Outcome.NEUTRAL if neutral else Outcome.FAILURE
@@ -66,14 +62,3 @@ def _excludes(excluded: Excluded, error: BaseException) -> bool:
     except Exception:
         log.exception("a predicate failed on %r, which counts as a failure", error)
         return False
-
-
-def _waited_in_vain(error: RedisError) -> bool:
-    """Whether a blocking pool of redis-py ran out: there, a bare ConnectionError takes the place of a timeout, in one frame."""
-    over = error.__context__
-    if type(error) is not ConnectionError or not isinstance(over, queue.Empty | TimeoutError):
-        return False
-    raised, handled = error.__traceback__, over.__traceback__
-    while raised and raised.tb_next:
-        raised = raised.tb_next
-    return raised is not None and handled is not None and raised.tb_frame is handled.tb_frame

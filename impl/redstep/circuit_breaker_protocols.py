@@ -20,7 +20,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from threading import RLock
 from typing import Any, ClassVar, TypeVar
-from weakref import WeakSet
 
 from attrs import Factory, define, field, setters
 
@@ -29,6 +28,7 @@ from redstep.callables import checked_function
 from redstep.circuit_breaker import Admission, Intervention, Outcome, Permit, Policy, Reason, Report, Transition, View
 from redstep.circuit_breaker_outcomes import Excluded, as_excluded, outcome_of
 from redstep.errors import CircuitOpen, Misuse
+from redstep.forks import heed_forks
 from redstep.wishes import Announce, DrawInteger, GoOn, Protocol, RunWork, Wish
 
 Listener = Callable[[Transition], Any]
@@ -116,7 +116,11 @@ class Breaker(ABC):
     """What tells it from every other, of its name too."""
 
     def __attrs_post_init__(self) -> None:
-        _breakers.add(self)
+        heed_forks(self)
+
+    def after_fork(self) -> None:
+        """Have a lock that no thread of the parent's holds."""
+        self.lock = RLock()
 
     @abstractmethod
     def acquire(self) -> Protocol[Admission]:
@@ -154,19 +158,6 @@ class Breaker(ABC):
             )
             self.announcements.add(transition)
         return answer
-
-
-_breakers = WeakSet[Breaker]()
-
-
-def _renew_locks() -> None:
-    """In a forked process nobody is left to release what another thread held."""
-    for breaker in list(_breakers):
-        breaker.lock = RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def acquire(breaker: Breaker) -> Protocol[Permit]:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from attrs import Factory, define, field
 
 from redstep import scripts
+from redstep.arguments import PREFIX, as_prefix
 from redstep.circuit_breaker import (
     INTERVENTIONS,
     Admission,
@@ -25,9 +26,8 @@ from redstep.circuit_breaker import (
 from redstep.circuit_breaker_protocols import Breaker
 from redstep.errors import UnexpectedReply
 from redstep.protocols import send, words
-from redstep.rate_limiter import as_prefix
 from redstep.scripts import Script
-from redstep.wishes import NOW, Argument, CallScript, Lane, Protocol
+from redstep.wishes import NOW, Argument, CallScript, Protocol
 
 ACQUIRE = scripts.load("circuit_breaker_acquire")
 REPORT = scripts.load("circuit_breaker_report")
@@ -53,7 +53,7 @@ class SharedBreaker(Breaker):
     """A breaker that many processes share."""
 
     asks_a_store = True
-    prefix: str = field(default="redstep:", converter=as_prefix)
+    prefix: str = field(default=PREFIX, converter=as_prefix)
 
     identity: str = field(init=False, repr=False, default=Factory(lambda self: self.key, takes_self=True))
     """Its key: all that have it are one breaker."""
@@ -83,7 +83,7 @@ class SharedBreaker(Breaker):
         self.checked(permit, outcome)
         open_ms = (yield from self.draw_open_ms()) if outcome is Outcome.FAILURE else 0
         policy = (self.policy.failure_threshold, self.policy.success_threshold, open_ms)
-        request = self._step(REPORT, NOW, *policy, permit.epoch, permit.number, outcome.value, lane=Lane.RESERVED)
+        request = self._step(REPORT, NOW, *policy, permit.epoch, permit.number, outcome.value)
         counted, state, epoch, left, now_ms = words((yield from send(request)), int, str, int, str, int)
         answer = Report(state=_state(state), epoch=epoch, left=STATES.get(left), now_ms=now_ms, counted=bool(counted))
         return self.noted(answer)
@@ -113,8 +113,8 @@ class SharedBreaker(Breaker):
             now_ms=now_ms,
         )
 
-    def _step(self, script: Script, *args: Argument, lane: Lane = Lane.ORDINARY) -> CallScript:
-        return CallScript(script=script, keys=(self.key,), args=args, idempotent=False, finishes=True, lane=lane)
+    def _step(self, script: Script, *args: Argument) -> CallScript:
+        return CallScript(script=script, keys=(self.key,), args=args, idempotent=False, finishes=True)
 
 
 def _state(text: str) -> State:

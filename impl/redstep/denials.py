@@ -15,6 +15,7 @@ from threading import Lock
 
 from attrs import evolve, frozen
 
+from redstep.forks import heed_forks
 from redstep.rate_limiter import Decision
 
 NAMES_MAX = 10_000
@@ -37,6 +38,11 @@ class Denials:
     def __init__(self) -> None:
         self._lock = Lock()
         self._denials: OrderedDict[str, Denial] = OrderedDict()
+        heed_forks(self)
+
+    def after_fork(self) -> None:
+        """Wait for no thread of the parent's."""
+        self._lock = Lock()
 
     def remember(self, name: str, cost: int, decision: Decision, sent_ms: int, warm_at_ms: int) -> None:
         """Take note of a denial; of one in a cold start no longer than the cold start lasts."""

@@ -1,40 +1,22 @@
-"""
-What both drivers share: a protocol under way, and what redis-py's errors mean.
-
-Everything from the first byte written to the last byte of the reply read is ambiguous when it fails; everything before, and
-every error that the engine itself replies, is definite. So drivers take a connection from the pool first, and send after.
-"""
+"""What both drivers share: a protocol under way, what this process has of its own, and how a request is spelled."""
 
 import contextlib
-import queue
 import random
-import re
 import secrets
 import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-import redis
-import redis.asyncio
-import redis.cluster
 from attrs import frozen
-from redis.exceptions import (
-    ConnectionError,  # noqa: A004  redis-py's own, which is no OSError
-    MaxConnectionsError,
-    RedisError,
-    ResponseError,
-)
 
-from redstep.errors import Corrupt, Misuse, RedstepError, ServiceOverloaded, Unavailable
+from redstep.errors import Misuse
 from redstep.wishes import NOW, CallScript, DrawBytes, DrawInteger, GoOn, Protocol, ReadClock, Sleep, Wish
 
 T = TypeVar("T")
-Client = TypeVar("Client", redis.Redis, redis.asyncio.Redis)
 Clock = Callable[[], int]
 """Tells the time, in ms."""
 Draw = Callable[[int, int], int]
 """Draws an integer from the least to the most, both included."""
-Pool = TypeVar("Pool", bound=Any)
 Words = tuple[str | bytes | int, ...]
 """A command, as it is sent."""
 
@@ -184,72 +166,9 @@ def command(request: CallScript, how: str, now_ms: int | None) -> Words:
     return (how, *(word.encode() if isinstance(word, str) else word for word in words))
 
 
-def before_sending(error: Exception, handled: BaseException | None) -> RedstepError:
-    """Tell what it means that no connection could be had; `handled` is what the caller was handling when it asked for one."""
-    if isinstance(error, MaxConnectionsError) or _waited_in_vain(error, handled):
-        return ServiceOverloaded("no connection of the pool is free")
-    return Unavailable(f"no connection to the store: {error}", definite=True)
-
-
-def _waited_in_vain(error: Exception, handled: BaseException | None) -> bool:
-    """Whether a blocking pool ran out: it raises a bare ConnectionError over the timeout of its queue or condition."""
-    over = error.__context__
-    return type(error) is ConnectionError and isinstance(over, queue.Empty | TimeoutError) and over is not handled
-
-
-def after_sending(error: Exception) -> RedstepError:
-    """Tell what an error means that came when the request was on its way."""
-    if isinstance(error, ResponseError) or (isinstance(error, RedisError) and error.status_code):
-        return replied(error)
-    return Unavailable(f"the store's reply was lost: {error or type(error).__name__}", definite=False)
-
-
 def within(wish: Wish, left_ms: int) -> Wish:
     """Shorten a wish for sleep to the time that is left."""
     return Sleep(min(wish.ms, left_ms)) if isinstance(wish, Sleep) else wish
-
-
-def replied(error: RedisError) -> RedstepError:
-    """Tell what an error reply means. Scripts check before they write, so nothing was executed."""
-    kind, _, detail = str(error).partition(" ")
-    if kind == "ECORRUPT":
-        return Corrupt(f"{detail} does not hold what this guard keeps there")
-    if kind == "EARG":
-        return Misuse(detail, "was refused by the script")
-    prefix = f"{error.status_code} " if error.status_code else ""
-    return Unavailable(f"the store refused: {prefix}{error}", definite=True, code=code(error))
-
-
-PLACE = r"(?:Error running script .*?)?@user_script: ?\d+: -?"
-COMMAND = r"Command # \d+ .*? of pipeline caused error: "
-CODE = re.compile(f"(?:{PLACE}|{COMMAND}|)(?P<code>[A-Z]{{2,}})\\b", re.DOTALL)
-CODE_IN_SCRIPT = re.compile(f"{PLACE}(?P<code>[A-Z]{{2,}})\\b", re.DOTALL)
-"""Where an error holds its code: first in its text, unless Redis 6 puts a place before it, or a pipeline the command."""
-
-
-def code(error: RedisError) -> str | None:
-    """Return the code of an error reply, such as OOM; redis-py takes some from their texts and leaves others there."""
-    if error.status_code not in (None, "ERR"):
-        return error.status_code
-    found = (CODE_IN_SCRIPT if error.status_code else CODE).match(str(error))
-    return found["code"] if found else error.status_code
-
-
-CLUSTERS = (redis.cluster.RedisCluster, redis.asyncio.RedisCluster)
-ADVICE: dict[type, str] = {
-    redis.Redis: "must be a redis.Redis (AsyncRateLimiter and async_start_region take a redis.asyncio.Redis)",
-    redis.asyncio.Redis: "must be a redis.asyncio.Redis (RateLimiter and start_region take a redis.Redis)",
-}
-
-
-def checked_client(argument: str, client: object, kind: type[Client]) -> Client:
-    """Return a client of the kind that a driver takes, or raise Misuse that says which one that is."""
-    if isinstance(client, kind):
-        return client
-    if isinstance(client, CLUSTERS):
-        raise Misuse(argument, f"{ADVICE[kind]}; a RedisCluster cannot be used, so give a client of one server")
-    given = f"{type(client).__module__}.{type(client).__qualname__}".removeprefix("builtins.")
-    raise Misuse(argument, f"{ADVICE[kind]}, not a {given}")
 
 
 def checked_clock(clock: Clock | None) -> Clock | None:
@@ -266,28 +185,3 @@ def sources(clock: Clock | None = None, draw: Draw | None = None) -> Sources:
     if draw is not None and not callable(draw):
         raise Misuse("draw", f"must be a function of the least and the most integer, or None, not a {type(draw).__name__}")
     return Sources(clock=clock or monotonic_ms, draw=draw or random.randint)
-
-
-POOL_SETTINGS = (
-    *("connection_class", "max_connections"),  # of every pool
-    *("timeout", "queue_class"),  # of one that blocks
-    *("service_name", "sentinel_manager", "is_master", "check_connection"),  # of one that asks a sentinel
-)
-"""What redis-py's pools are made with, beside the settings of their connections, and what they call it afterwards too."""
-
-
-def never_retrying(pool: Pool) -> Pool:
-    """Return the caller's pool if its connections never retry by themselves, else a new one with the same settings.
-
-    redis-py's `Redis(...)` retries ten times by default, scripts included, and so charges a call up to eleven times. The retry
-    policy belongs to the connections of a pool: to change it in place would alter what the caller uses elsewhere.
-    """
-    settings = dict(pool.connection_kwargs)
-    retry = settings.pop("retry", None)
-    on_errors = settings.pop("retry_on_error", None)
-    on_timeout = settings.pop("retry_on_timeout", None)
-    if not (on_errors or on_timeout) and (retry is None or retry.get_retries() == 0):
-        return pool
-    settings |= {name: getattr(pool, name) for name in POOL_SETTINGS if hasattr(pool, name)}
-    own: Pool = type(pool)(**settings)
-    return own

@@ -7,7 +7,9 @@ Errors say whose fault it is, and whether anything can have happened.
     ├── Corrupt             what is stored breaks an invariant: nothing was changed, and somebody must look
     │   └── UnexpectedReply what answers is not the script that was called
     ├── ServiceOverloaded   this process's: no connection was free, no command was sent
-    └── CircuitOpen         nobody's: a circuit breaker refused a call, which was not made
+    ├── CircuitOpen         nobody's: a circuit breaker refused a call, which was not made
+    ├── more in audit_chain_errors: what becomes of an append, and what else a chain refuses
+    └── more in idempotency_errors: what may come of idempotent work beside its response
 
 All of them can be pickled, so that they reach a caller in another process.
 """

@@ -23,7 +23,7 @@ import hashlib
 
 from attrs import field, frozen
 
-from redstep.arguments import checked_integer, checked_name
+from redstep.arguments import PREFIX, as_prefix, checked_integer, checked_name
 from redstep.errors import Misuse
 from redstep.store_failure import FAIL_CLOSED, as_policy
 
@@ -125,11 +125,6 @@ class Scope:
         return f"{tenant}:{operation}:{self.key}"
 
 
-def as_prefix(value: str) -> str:
-    """Take what all keys start with: nothing, or anything that a name may be."""
-    return "" if value == "" else checked_name("prefix", value)
-
-
 @frozen(kw_only=True)
 class Policy:
     """How long a claim lasts, how long its outcome is remembered, how much of a response is kept. Raises Misuse."""
@@ -140,7 +135,7 @@ class Policy:
     """How long a response is replayed, from completion; a claim that was abandoned is remembered as long after its lease."""
     response_max_bytes: int = RESPONSE_BYTES_MAX
     """A longer response is not kept: the work counts as done, and is not replayable."""
-    prefix: str = field(default="redstep:", converter=as_prefix)
+    prefix: str = field(default=PREFIX, converter=as_prefix)
     on_store_failure: str = field(default=FAIL_CLOSED, converter=as_policy)
     """What `run` does when the store does not answer a claim: "closed" raises, "open" runs the work unprotected."""
 

@@ -2,8 +2,7 @@
 The idempotency store's protocols: claim, complete, release and renew, each one script call.
 
 All four carry an identity, the owner's token, so that the same bytes may be sent again after a lost reply: to repeat a claim, a
-completion or a release changes nothing, and to repeat a renewal does no harm. What an owner wishes of its claim goes by the
-reserved lane, for its work has begun.
+completion or a release changes nothing, and to repeat a renewal does no harm.
 """
 
 import hashlib
@@ -31,7 +30,7 @@ from redstep.idempotency import (
 )
 from redstep.protocols import send
 from redstep.scripts import Script
-from redstep.wishes import NOW, Argument, CallScript, DrawBytes, GoOn, Lane, Protocol
+from redstep.wishes import NOW, Argument, CallScript, DrawBytes, GoOn, Protocol
 
 CLAIM = scripts.load("idempotency_claim")
 COMPLETE = scripts.load("idempotency_complete")
@@ -148,8 +147,7 @@ def renew(policy: Policy, scope: Scope, token: str) -> Protocol[Renewed | StaleO
 
 
 def _for_the_owner(script: Script, policy: Policy, scope: Scope, *args: Argument) -> CallScript:
-    lane = Lane.RESERVED
-    return CallScript(script=script, keys=(policy.key(scope),), args=(NOW, *args), idempotent=True, finishes=True, lane=lane)
+    return CallScript(script=script, keys=(policy.key(scope),), args=(NOW, *args), idempotent=True, finishes=True)
 
 
 def _settled(reply: list[int | bytes]) -> Settled:

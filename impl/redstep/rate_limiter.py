@@ -17,7 +17,7 @@ from types import MappingProxyType
 from attrs import field, frozen
 
 from redstep import scripts
-from redstep.arguments import checked_integer, checked_name
+from redstep.arguments import PREFIX, as_prefix, checked_integer, checked_name
 from redstep.errors import Misuse
 from redstep.protocols import integers, send
 from redstep.scripts import Script
@@ -154,11 +154,6 @@ def as_limits(value: Limit | Iterable[Limit], argument: str = "limits") -> tuple
     return limits
 
 
-def as_prefix(value: str) -> str:
-    """Take what all keys start with: nothing, or anything that a name may be."""
-    return "" if value == "" else checked_name("prefix", value)
-
-
 def as_region(value: Region | None) -> Region | None:
     """Take a region, or none."""
     if not isinstance(value, Region | None):
@@ -180,7 +175,7 @@ class Policy:
     limits: tuple[Limit, ...] = field(converter=as_limits)
     region: Region | None = field(default=None, converter=as_region)
     representation: str = field(default=PACKED, converter=as_representation)
-    prefix: str = field(default="redstep:", converter=as_prefix)
+    prefix: str = field(default=PREFIX, converter=as_prefix)
     store: Store = Store.HOME
 
     def keys(self, name: str) -> tuple[str, ...]:

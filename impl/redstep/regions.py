@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from attrs import evolve, frozen
 
 from redstep import rate_limiter, store_failure
+from redstep.arguments import PREFIX
 from redstep.circuit_breaker import Policy as BreakerPolicy
 from redstep.circuit_breaker_local import LocalBreaker
 from redstep.denials import Denials
@@ -66,8 +67,8 @@ def plan(
     cache_denials: bool = False,
     region: Region | None = None,
     representation: str = PACKED,
-    prefix: str = "redstep:",
-    global_prefix: str = "redstep:",
+    prefix: str = PREFIX,
+    global_prefix: str = PREFIX,
 ) -> Regional:
     """Take what a limiter is made with. Raises Misuse."""
     if global_client is not None and global_limits is None:

@@ -5,7 +5,6 @@ A protocol that never asks a store, such as the local circuit breaker's, needs n
 """
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -21,16 +20,14 @@ from redstep.driving import (
     Returned,
     Run,
     Words,
-    after_sending,
-    before_sending,
-    checked_client,
     checked_clock,
     command,
-    never_retrying,
     sources,
     within,
 )
 from redstep.errors import RedstepError, Unavailable
+from redstep.redis_clients import checked_client, never_retrying
+from redstep.redis_errors import after_sending, before_sending
 from redstep.scripts import Script
 from redstep.wishes import (
     Announce,
@@ -166,11 +163,10 @@ class SyncDriver(SyncRunner):
             self._pool.release(connection)
 
     def _connection(self) -> Any:
-        handled = sys.exception()
         try:
             return self._pool.get_connection()
         except Exception as error:
-            raise before_sending(error, handled) from error
+            raise before_sending(error) from error
 
     def _exchange(self, connection: Any, words: Words) -> object:
         try:

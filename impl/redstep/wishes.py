@@ -33,14 +33,6 @@ NOW = Now.NOW
 Argument = str | bytes | int | Now
 
 
-class Lane(Enum):
-    """Which connections a request may use when they are scarce."""
-
-    ORDINARY = "ordinary"
-    RESERVED = "reserved"
-    """For work that has begun: it is never turned away for want of a connection."""
-
-
 class Store(Enum):
     """Which deployment a request is for."""
 
@@ -65,7 +57,6 @@ class CallScript:
     finishes: bool = False
     """Whether a cancellation waits for its reply, within a bounded time, and is thrown in at the wish after it: for what gives
     something that must be given back. A thread can't wait so: there, the reply is lost."""
-    lane: Lane = Lane.ORDINARY
     store: Store = Store.HOME
 
 

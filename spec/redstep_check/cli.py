@@ -1,8 +1,9 @@
 """
 The command line.
 
-Exit codes: 0 all holds; 1 a rule is broken; 2 misuse, or no engine; 3 vacuous, a run did not reach what it is about;
-130 interrupted. Whatever else goes wrong ends with 2, so that 1 always means what it says.
+Exit codes: 0 all holds; 1 a rule is broken; 2 misuse, or no engine; 3 vacuous, a run did not reach what it is about, or of
+`verify-chain` that the chain could not be read; 130 interrupted. Whatever else goes wrong ends with 2, so that 1 always means
+what it says.
 """
 
 import logging

@@ -28,7 +28,7 @@ from attrs import evolve, field, frozen
 
 from redstep_spec.arguments import Misuse, is_integer, is_name
 from redstep_spec.audit_chain import Chain, End
-from redstep_spec.audit_chain_encoding import HASH_BYTES, Record, decoded, genesis_hash, record_hash, records_of
+from redstep_spec.audit_chain_encoding import HASH_BYTES, decoded, genesis_hash, record_hash, records_of
 
 
 class Finding(StrEnum):

@@ -229,7 +229,7 @@ def test_a_thread_does_not_wait_for_itself(sync_play: Play) -> None:
     breaker = sync_play.breaker(listeners=told.append)
 
     def use() -> None:
-        with breaker.breaker.lock, breaker:
+        with breaker._breaker.lock, breaker:
             breaker.force_open()
 
     assert in_time(use)
@@ -265,7 +265,7 @@ def test_a_fork_leaves_no_lock_behind() -> None:
     breaker = CircuitBreaker("payments", listeners=listener)
 
     def hold() -> None:
-        with breaker.breaker.lock:
+        with breaker._breaker.lock:
             inside.wait(LONG_S)
             leave.wait(LONG_S)
 

@@ -187,7 +187,7 @@ def test_the_refusal_of_another_breaker_is_a_failure(play: Play) -> None:
     settings = {"prefix": "another:"} if play.is_shared else {}
     other = refusal(play, play.opened(failure_threshold=1, **settings))
     breaker = play.breaker(failure_threshold=1)
-    assert (other.name, breaker.breaker.name) == ("payments", "payments")
+    assert (other.name, breaker._breaker.name) == ("payments", "payments")
     play.fail(breaker, other)
     assert play.state(breaker) is State.OPEN
 

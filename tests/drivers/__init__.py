@@ -13,5 +13,5 @@ The two drivers before a real engine: what is sent and how often, what an error 
     test_tasks            CM-10          of the asyncio driver, among other tasks
     test_planted_faults                  a driver with a fault fails one of the tests above
 
-A test that takes a `stage` is played twice, by the sync driver and by the asyncio one. `stage` and `tasks` are what they share.
+A test that takes a `stage` is played twice, by the sync driver and by the asyncio one. `stage` is what they share.
 """

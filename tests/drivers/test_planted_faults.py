@@ -13,7 +13,7 @@ import pytest
 from attrs import frozen
 from redis.utils import HIREDIS_AVAILABLE
 
-from redstep import asyncio_driver, driving, sync_driver
+from redstep import asyncio_driver, driving, redis_clients, redis_errors, sync_driver
 from redstep_check.engines import Engine
 from redstep_check.faults import FaultProxy
 from support.planting import fails
@@ -29,7 +29,9 @@ from . import test_tasks as tasks
 from . import test_wishes as wishes
 from .stage import AsyncStage, Stage, SyncStage
 
-MODULES = {"sync": sync_driver, "asyncio": asyncio_driver, "shared": driving}
+DRIVERS = {"sync": sync_driver, "asyncio": asyncio_driver}
+SHARED = {"shared": driving, "errors": redis_errors, "clients": redis_clients}
+MODULES = {**DRIVERS, **SHARED}
 Edits = tuple[tuple[str, str], ...]
 """Texts of a module, each in it exactly once, and what takes their places."""
 
@@ -43,6 +45,8 @@ class Fault:
     sync: Edits = ()
     asyncio: Edits = ()
     shared: Edits = ()
+    errors: Edits = ()
+    clients: Edits = ()
     caught_by: Callable[..., None]
     arguments: tuple[Any, ...] = ()
 
@@ -93,14 +97,14 @@ FAULTS = [
     Fault(
         name="the caller's settings are changed in place",
         rule="CM-5",
-        shared=(("settings = dict(pool.connection_kwargs)", "settings = pool.connection_kwargs"),),
+        clients=(("settings = dict(pool.connection_kwargs)", "settings = pool.connection_kwargs"),),
         caught_by=clients.test_the_callers_client_is_not_altered,
         arguments=("pool with retries",),
     ),
     Fault(
         name="a pool is made of its connections' settings alone",
         rule="CM-5",
-        shared=(('("timeout", "queue_class"),', "(),"),),
+        clients=(('("timeout", "queue_class"),', "(),"),),
         caught_by=clients.test_a_pool_of_the_drivers_own_is_like_the_callers,
     ),
     Fault(
@@ -113,27 +117,27 @@ FAULTS = [
     Fault(
         name="a lost reply is definite",
         rule="CM-9",
-        shared=(("definite=False", "definite=True"),),
+        errors=(("definite=False", "definite=True"),),
         caught_by=delivery.test_a_lost_reply_is_not_asked_for_again,
         arguments=("pool",),
     ),
     Fault(
         name="LOADING is a lost reply",
         rule="CM-9",
-        shared=((" or (isinstance(error, RedisError) and error.status_code)", ""),),
+        errors=((" or (isinstance(error, RedisError) and error.status_code)", ""),),
         caught_by=refusals.test_an_engine_that_loads_its_data_is_definite,
     ),
     Fault(
         name="a blocking pool runs out as if the store were away",
         rule="BP-2",
-        shared=((" or _waited_in_vain(error, handled)", ""),),
+        errors=(("if type(error) is not ConnectionError or", "if True or"),),
         caught_by=connections.test_running_out_of_connections_is_this_processs_fault,
         arguments=("one that waits",),
     ),
     Fault(
         name="what the caller handles is taken for the pool's",
         rule="BP-2",
-        sync=(("handled = sys.exception()", "handled = None"),),
+        errors=((" and raised.tb_frame is caught.tb_frame", ""),),
         caught_by=connections.test_a_store_that_hangs_up_is_not_our_fault,
         arguments=("one that waits",),
     ),
@@ -254,7 +258,7 @@ def planted() -> Iterator[pytest.ParameterSet]:
     """Each fault in each module that it can be planted in."""
     for fault in FAULTS:
         for module, edits in fault.edits():
-            name = fault.name if module == "shared" else f"{module}: {fault.name}"
+            name = fault.name if module in SHARED else f"{module}: {fault.name}"
             yield pytest.param(fault, module, edits, id=name, marks=pytest.mark.catches(fault.rule, name))
 
 
@@ -276,9 +280,9 @@ def test_a_planted_fault_is_caught(
 def stages(module: str, edits: Edits) -> list[type[Stage]]:
     """The stages that a fault concerns, with drivers that have it."""
     copy = edited(MODULES[module], edits)
-    if module != "shared":
+    if module in DRIVERS:
         return [_driven_by(copy)]
-    with patch.dict(sys.modules, {"redstep.driving": copy}):
+    with patch.dict(sys.modules, {copy.__name__: copy}):
         return [_driven_by(edited(sync_driver)), _driven_by(edited(asyncio_driver))]
 
 

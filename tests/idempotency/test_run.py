@@ -473,6 +473,23 @@ def test_a_connection_is_not_waited_for_for_ever(engine: Engine) -> None:
     world.close()
 
 
+def test_a_step_of_ones_own_does_not_wait_for_a_connection(stage: Stage) -> None:
+    """BP-2: it is told at once that none is free; asked again later, it is done."""
+    client = stage.client(max_connections=1)
+    store = stage.store(client)
+    token = stage.wait(store.claim(SCOPE, "payload")).token
+    held = stage.wait(client.connection_pool.get_connection())
+    for step in (store.renew, store.release):
+        with pytest.raises(ServiceOverloaded):
+            stage.wait(step(SCOPE, token))
+    with pytest.raises(ServiceOverloaded):
+        stage.wait(store.complete(SCOPE, token, b"done"))
+    stage.wait(client.connection_pool.release(held))
+    assert stage.state() == "claimed"
+    stage.wait(store.complete(SCOPE, token, b"done"))
+    assert stage.state() == "completed"
+
+
 # --- misuse ---------------------------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ import redis
 import redis.asyncio
 
 from redstep import audit_chain_protocols as protocols
+from redstep.arguments import PREFIX
 from redstep.asyncio_driver import AsyncDriver
 from redstep.audit_chain import BATCH, CAS, KEEP, Chain, Checkpoint, Head
 from redstep.audit_chain_appending import Appended, Item, Memory
@@ -58,7 +59,7 @@ class AuditChain:
         conflict_retries: int = 3,
         deadline_ms: int = 5_000,
         spool: Path | None = None,
-        prefix: str = "redstep:",
+        prefix: str = PREFIX,
         draw: Draw | None = None,
         new_id: Callable[[], bytes] = new_append_id,
     ) -> None:
@@ -188,7 +189,7 @@ class AsyncAuditChain:
         conflict_retries: int = 3,
         deadline_ms: int = 5_000,
         spool: Path | None = None,
-        prefix: str = "redstep:",
+        prefix: str = PREFIX,
         draw: Draw | None = None,
         new_id: Callable[[], bytes] = new_append_id,
     ) -> None:

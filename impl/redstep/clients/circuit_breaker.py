@@ -20,6 +20,7 @@ import redis
 import redis.asyncio
 
 from redstep import circuit_breaker_protocols as protocols
+from redstep.arguments import PREFIX
 from redstep.asyncio_driver import AsyncDriver, AsyncRunner
 from redstep.callables import at_once, checked_function
 from redstep.circuit_breaker import Policy, Reason, View
@@ -41,14 +42,14 @@ class _SyncBreaker:
     def __init__(self, breaker: Breaker, runner: SyncRunner) -> None:
         for listener in breaker.listeners:
             checked_function("listeners", listener)
-        self.breaker = breaker
-        self.run = runner.run
+        self._breaker = breaker
+        self._runner = runner
         self._entered = Entered[HeldPermit](breaker)
 
     @property
     def reports_lost(self) -> int:
         """How many reports failed, or may have; a local breaker loses none."""
-        return self.breaker.reports_lost
+        return self._breaker.reports_lost
 
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Make a call; returns what it returns, raises what it raises. Raises CircuitOpen if it is refused.
@@ -60,7 +61,7 @@ class _SyncBreaker:
         def work() -> R:
             return at_once("function", function(*args, **kwargs))
 
-        return cast("R", self.run(protocols.call(self.breaker, work)))
+        return cast("R", self._runner.run(protocols.call(self._breaker, work)))
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Guard a function. Raises Misuse for one that does its work later: a coroutine function, or a generator."""
@@ -74,7 +75,7 @@ class _SyncBreaker:
 
     def acquire(self) -> HeldPermit:
         """Ask for the permit of one call. Raises CircuitOpen."""
-        return HeldPermit(self.breaker, self.run(protocols.acquire(self.breaker)), self.run)
+        return HeldPermit(self._breaker, self._runner.run(protocols.acquire(self._breaker)), self._runner.run)
 
     def __enter__(self) -> HeldPermit:
         return self._entered.add(self.acquire())
@@ -84,33 +85,33 @@ class _SyncBreaker:
 
     def view(self) -> View:
         """Look at the breaker, which changes nothing."""
-        return self.run(self.breaker.view())
+        return self._runner.run(self._breaker.view())
 
     def force_open(self) -> None:
         """Open it now; if it is open already, for no longer than it would have been."""
-        self.run(protocols.intervene(self.breaker, Reason.FORCE_OPEN))
+        self._runner.run(protocols.intervene(self._breaker, Reason.FORCE_OPEN))
 
     def force_close(self) -> None:
         """Close it now. Calls that are under way count no longer."""
-        self.run(protocols.intervene(self.breaker, Reason.FORCE_CLOSE))
+        self._runner.run(protocols.intervene(self._breaker, Reason.FORCE_CLOSE))
 
     def reset(self) -> None:
         """Begin anew. As `force_close`, for another reason: that what is called is known to be another one, say."""
-        self.run(protocols.intervene(self.breaker, Reason.RESET))
+        self._runner.run(protocols.intervene(self._breaker, Reason.RESET))
 
 
 class _AsyncBreaker:
     """What the asyncio breakers do."""
 
     def __init__(self, breaker: Breaker, runner: AsyncRunner) -> None:
-        self.breaker = breaker
-        self.run = runner.run
+        self._breaker = breaker
+        self._runner = runner
         self._entered = Entered[AsyncHeldPermit](breaker)
 
     @property
     def reports_lost(self) -> int:
         """How many reports failed, or may have; a local breaker loses none."""
-        return self.breaker.reports_lost
+        return self._breaker.reports_lost
 
     @overload
     async def call(self, function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -119,7 +120,7 @@ class _AsyncBreaker:
     async def call(self, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Make a call, and await what it returns if that can be. Raises CircuitOpen if it is refused."""
         checked_function("function", function, awaited=True)
-        return await self.run(protocols.call(self.breaker, functools.partial(function, *args, **kwargs)))
+        return await self._runner.run(protocols.call(self._breaker, functools.partial(function, *args, **kwargs)))
 
     @overload
     def __call__(self, function: Callable[P, Awaitable[R]]) -> Callable[P, Coroutine[Any, Any, R]]: ...
@@ -137,7 +138,7 @@ class _AsyncBreaker:
 
     async def acquire(self) -> AsyncHeldPermit:
         """Ask for the permit of one call. Raises CircuitOpen."""
-        return AsyncHeldPermit(self.breaker, await self.run(protocols.acquire(self.breaker)), self.run)
+        return AsyncHeldPermit(self._breaker, await self._runner.run(protocols.acquire(self._breaker)), self._runner.run)
 
     async def __aenter__(self) -> AsyncHeldPermit:
         return self._entered.add(await self.acquire())
@@ -149,19 +150,19 @@ class _AsyncBreaker:
 
     async def view(self) -> View:
         """Look at the breaker, which changes nothing."""
-        return await self.run(self.breaker.view())
+        return await self._runner.run(self._breaker.view())
 
     async def force_open(self) -> None:
         """Open it now; if it is open already, for no longer than it would have been."""
-        await self.run(protocols.intervene(self.breaker, Reason.FORCE_OPEN))
+        await self._runner.run(protocols.intervene(self._breaker, Reason.FORCE_OPEN))
 
     async def force_close(self) -> None:
         """Close it now. Calls that are under way count no longer."""
-        await self.run(protocols.intervene(self.breaker, Reason.FORCE_CLOSE))
+        await self._runner.run(protocols.intervene(self._breaker, Reason.FORCE_CLOSE))
 
     async def reset(self) -> None:
         """Begin anew. As `force_close`, for another reason: that what is called is known to be another one, say."""
-        await self.run(protocols.intervene(self.breaker, Reason.RESET))
+        await self._runner.run(protocols.intervene(self._breaker, Reason.RESET))
 
 
 class CircuitBreaker(_SyncBreaker):
@@ -236,7 +237,7 @@ class SharedCircuitBreaker(_SyncBreaker):
         open_ms: int = 30_000,
         excluded: Excluded | Iterable[Excluded] = (),
         listeners: Listener | Iterable[Listener] = (),
-        prefix: str = "redstep:",
+        prefix: str = PREFIX,
         clock: Clock | None = None,
         draw: Draw | None = None,
     ) -> None:
@@ -267,7 +268,7 @@ class AsyncSharedCircuitBreaker(_AsyncBreaker):
         open_ms: int = 30_000,
         excluded: Excluded | Iterable[Excluded] = (),
         listeners: Listener | Iterable[Listener] = (),
-        prefix: str = "redstep:",
+        prefix: str = PREFIX,
         clock: Clock | None = None,
         draw: Draw | None = None,
     ) -> None:

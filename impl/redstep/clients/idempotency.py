@@ -19,6 +19,7 @@ import redis.asyncio
 from attrs import field, frozen
 
 from redstep import idempotency_protocols as protocols
+from redstep.arguments import PREFIX
 from redstep.asyncio_driver import AsyncDriver
 from redstep.callables import checked_function
 from redstep.idempotency import (
@@ -84,7 +85,7 @@ class IdempotencyStore:
         retention_ms: int = 86_400_000,
         response_max_bytes: int = RESPONSE_BYTES_MAX,
         on_store_failure: str = FAIL_CLOSED,
-        prefix: str = "redstep:",
+        prefix: str = PREFIX,
         clock: Callable[[], int] | None = None,
     ) -> None:
         self._policy = Policy(
@@ -193,7 +194,7 @@ class AsyncIdempotencyStore:
         retention_ms: int = 86_400_000,
         response_max_bytes: int = RESPONSE_BYTES_MAX,
         on_store_failure: str = FAIL_CLOSED,
-        prefix: str = "redstep:",
+        prefix: str = PREFIX,
         clock: Callable[[], int] | None = None,
     ) -> None:
         self._policy = Policy(

@@ -16,6 +16,7 @@ import redis
 import redis.asyncio
 
 from redstep import rate_limiter, regions
+from redstep.arguments import PREFIX
 from redstep.asyncio_driver import AsyncDriver
 from redstep.circuit_breaker import Policy
 from redstep.errors import Misuse
@@ -54,8 +55,8 @@ class RateLimiter:
         cache_denials: bool = False,
         region: Region | None = None,
         representation: str = PACKED,
-        prefix: str = "redstep:",
-        global_prefix: str = "redstep:",
+        prefix: str = PREFIX,
+        global_prefix: str = PREFIX,
         clock: Callable[[], int] | None = None,
     ) -> None:
         if cache_denials and clock is not None:
@@ -117,8 +118,8 @@ class AsyncRateLimiter:
         cache_denials: bool = False,
         region: Region | None = None,
         representation: str = PACKED,
-        prefix: str = "redstep:",
-        global_prefix: str = "redstep:",
+        prefix: str = PREFIX,
+        global_prefix: str = PREFIX,
         clock: Callable[[], int] | None = None,
     ) -> None:
         if cache_denials and clock is not None:

@@ -104,7 +104,8 @@ def check(
     Every step is made by the specification and by the implementation on a real engine; replies and stored state must agree.
     A difference is shrunk to its shortest story, told as a timeline, and saved to be replayed.
 
-    Exit codes: 0 all hold, 1 a rule is broken, 2 misuse or no engine, 3 vacuous (something was not reached).
+    Exit codes: 0 all hold, 1 a rule is broken, 2 misuse or no engine, 3 vacuous (something was not reached),
+    130 interrupted.
     """
     if naive + bool(target_path) + bool(client_names or variants) > 1:
         raise click.UsageError("--client or --variant, --naive and --target exclude one another.")

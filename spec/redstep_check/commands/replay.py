@@ -41,7 +41,7 @@ def replay(file: Path, engine: str | None) -> None:
     A story says what it is played on: a server that is connected to, and perhaps a module of your own that is imported. So
     trust a story from elsewhere as you would trust a program, or look at it with `redstep timeline`, which does neither.
 
-    Exit codes: 0 no difference any more, 1 a rule is still broken, 2 misuse or no engine.
+    Exit codes: 0 no difference any more, 1 a rule is still broken, 2 misuse or no engine, 130 interrupted.
     """
     try:
         story = _read(file, engine)
@@ -126,7 +126,7 @@ def _holds(story: Story, engine: Engine) -> bool:
 def timeline(file: Path, html: Path | None) -> None:
     """Show what was saved as a timeline: a history of concurrent clients, or the story of a failing run.
 
-    Exit codes: 0 shown, 2 no such file.
+    Exit codes: 0 shown, 2 no such file, 130 interrupted.
     """
     try:
         shown = stories.shown(file)

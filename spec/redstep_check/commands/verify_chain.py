@@ -17,10 +17,9 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from redstep_check.commands.common import BROKEN, Interrupted, console, engine_name
-from redstep_check.targets.chain_verification import SENTENCES, BadRequest, Found, NotRead, verified
+from redstep_check.targets.chain_verification import PREFIX, SENTENCES, BadRequest, Found, NotRead, verified
 
 NOT_READ = 3
-PREFIX = "redstep:"
 
 
 class Unread(click.ClickException):
@@ -62,7 +61,8 @@ def verify_chain(
 
     It reads a page at a time, locks nothing, and may run while others append.
 
-    Exit codes: 0 internally consistent, or verified against an anchor; 1 broken; 2 misuse; 3 it could not be read.
+    Exit codes: 0 internally consistent, or verified against an anchor; 1 broken; 2 misuse; 3 it could not be read;
+    130 interrupted.
     """
     if (anchor is None) != (key is None):
         raise click.UsageError("--anchor and --key go together.")

@@ -1,13 +1,10 @@
 """The shipped clients of the audit chain as targets, sync and asyncio, with real faults on their connections."""
 
-import asyncio
 import json
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
-
-import redis
 
 from redstep import audit_chain_protocols
 from redstep.audit_chain import CAS
@@ -16,8 +13,9 @@ from redstep.errors import Unavailable
 from redstep.wishes import CallScript
 from redstep_check.binding import Answer
 from redstep_check.engines import Engine
-from redstep_check.faults import FaultProxy, notice_endings
+from redstep_check.faults import notice_endings
 from redstep_check.guards.audit_chain import Asking, Wrote
+from redstep_check.targets.proxied import Proxied
 from redstep_check.targets.shipped_chains import ShippedAuditChain, answer, files_of, judged, placed, sealed
 from redstep_spec import audit_chain as store
 from redstep_spec import audit_chain_verification as verification
@@ -31,11 +29,9 @@ class ClientTarget(ShippedAuditChain):
 
     def __init__(self, engine: Engine, mode: str) -> None:
         super().__init__(engine, mode)
-        self.proxy = FaultProxy(engine.address) if engine.owned and engine.address else None
+        self.proxied = Proxied(engine)
+        self.fates = self.proxied.fates
         self.ids: deque[bytes] = deque()
-        if self.proxy:
-            self.proxy.__enter__()
-            self.fates = frozenset(Fate)
 
     def begin(self) -> None:
         """Start anew under another prefix, with writers who know nothing."""
@@ -44,8 +40,7 @@ class ClientTarget(ShippedAuditChain):
 
     def call(self, call: Asking, fates: Sequence[Fate]) -> Answer:
         """Make one call."""
-        if self.proxy:
-            self.proxy.arm(fates)
+        self.proxied.arm(fates)
         return answer(lambda: self.made(call))
 
     def made(self, call: Asking) -> dict[str, object]:
@@ -90,8 +85,8 @@ class ClientTarget(ShippedAuditChain):
 
     def back(self, error: Unavailable) -> None:
         """Once an attempt was refused, the store can be reached again."""
-        if self.proxy and error.definite:
-            self.proxy.restore()
+        if error.definite:
+            self.proxied.restore()
 
     @abstractmethod
     def opened(self, **options: Any) -> Any:
@@ -104,8 +99,7 @@ class ClientTarget(ShippedAuditChain):
     def close(self) -> None:
         """Close the connections and the proxy."""
         super().close()
-        if self.proxy:
-            self.proxy.__exit__(None, None, None)
+        self.proxied.close()
 
 
 def stored_as(record: Any) -> bytes:
@@ -127,7 +121,7 @@ class SyncTarget(ClientTarget):
 
     def __init__(self, engine: Engine, mode: str) -> None:
         super().__init__(engine, mode)
-        self._redis: redis.Redis = self.proxy.client() if self.proxy else engine.client()
+        self._redis = self.proxied.sync_client()
 
     def opened(self, **options: Any) -> Any:
         """A new client, which notices when the store refuses."""
@@ -148,19 +142,13 @@ class SyncTarget(ClientTarget):
         """Make one call."""
         return getattr(chain, what)(*args, **options)
 
-    def close(self) -> None:
-        """Close the connections and the proxy."""
-        self._redis.close()
-        super().close()
-
 
 class AsyncTarget(ClientTarget):
     """`redstep.AsyncAuditChain`, on an event loop that lives as long as the target."""
 
     def __init__(self, engine: Engine, mode: str) -> None:
         super().__init__(engine, mode)
-        self._redis = self.proxy.async_client() if self.proxy else engine.async_client()
-        self._runner = asyncio.Runner()
+        self._redis = self.proxied.async_client()
 
     def opened(self, **options: Any) -> Any:
         """A new client, which notices when the store refuses."""
@@ -180,14 +168,4 @@ class AsyncTarget(ClientTarget):
 
     def asked(self, chain: Any, what: str, *args: Any, **options: Any) -> Any:
         """Make one call."""
-        return self._runner.run(self._asked(chain, what, *args, **options))
-
-    async def _asked(self, chain: Any, what: str, *args: Any, **options: Any) -> Any:
-        await notice_endings()
-        return await getattr(chain, what)(*args, **options)
-
-    def close(self) -> None:
-        """Close the connections, the event loop and the proxy."""
-        self._runner.run(self._redis.aclose())
-        self._runner.close()
-        super().close()
+        return self.proxied.run(lambda: getattr(chain, what)(*args, **options))

@@ -6,6 +6,7 @@ from pathlib import Path
 import redis
 from attrs import frozen
 
+from redstep import arguments
 from redstep.audit_chain import Checkpoint
 from redstep.audit_chain_checkpoints import Verifier
 from redstep.audit_chain_errors import CheckpointRefused
@@ -14,6 +15,8 @@ from redstep.clients.audit_chain import AuditChain
 from redstep.errors import Corrupt, Misuse, ServiceOverloaded, Unavailable
 
 CONNECT_S, REPLY_S = 5, 60
+PREFIX = arguments.PREFIX
+"""What the keys of a chain start with, unless its writers said otherwise."""
 
 
 class BadRequest(Exception):

@@ -14,8 +14,9 @@ import redis
 from attrs import define, field
 from redis.exceptions import NoScriptError, ResponseError
 
-from redstep.driving import Raised, Returned, Run, command, replied
+from redstep.driving import Raised, Returned, Run, command
 from redstep.errors import RedstepError, Unavailable
+from redstep.redis_errors import replied
 from redstep.wishes import Announce, CallScript, DrawBytes, DrawInteger, Protocol, ReadClock, RunWork, Sleep, Store, Wish
 from redstep_spec.delivery import Fate
 

@@ -1,6 +1,5 @@
 """The shipped circuit breakers as targets: their protocols under the checking driver, and their clients, sync and asyncio."""
 
-import asyncio
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +14,9 @@ from redstep.clients import circuit_breaker as clients
 from redstep.errors import CircuitOpen, Misuse, Unavailable, UnexpectedReply
 from redstep_check.binding import Answer, Answered, Broke, Misused, Stored, Target, session_prefix
 from redstep_check.engines import Engine
-from redstep_check.faults import FaultProxy, notice_endings
 from redstep_check.guards.circuit_breaker import Ask, Handed
 from redstep_check.targets.checking_driver import CheckingDriver
+from redstep_check.targets.proxied import Proxied
 from redstep_check.targets.stored_breakers import read_hash, read_local
 from redstep_spec import circuit_breaker as spec
 from redstep_spec.delivery import Failed, Fate, Unknown
@@ -161,10 +160,8 @@ class ClientTarget(ShippedCircuitBreaker):
         super().__init__(engine, variant)
         self.features |= {"handles"}
         self.now_ms = self.open_ms = 0
-        self.proxy = FaultProxy(engine.address) if variant == SHARED and engine.owned and engine.address else None
-        if self.proxy:
-            self.proxy.__enter__()
-            self.fates = frozenset(Fate)
+        self.proxied = Proxied(engine, faulty=variant == SHARED)
+        self.fates = self.proxied.fates
 
     def begin(self) -> None:
         """Start anew, without any permit."""
@@ -176,8 +173,7 @@ class ClientTarget(ShippedCircuitBreaker):
         asked = call.report if isinstance(call, Handed) else call
         self.now_ms, self.open_ms = asked.now_ms, getattr(asked, "open_ms", 0)
         self.announced.clear()
-        if self.proxy:
-            self.proxy.arm(fates)
+        self.proxied.arm(fates)
         return answer(lambda: self.make(call))
 
     @abstractmethod
@@ -194,8 +190,9 @@ class ClientTarget(ShippedCircuitBreaker):
             **({"prefix": self.prefix} if self.variant == SHARED else {}),
         }
         client = self.made(call.name, settings)
-        self.breakers.setdefault(call.name, client).breaker.policy = client.breaker.policy
-        return self.breakers[call.name]
+        its_own = self.breakers.setdefault(call.name, client)
+        inside(its_own).policy = inside(client).policy
+        return its_own
 
     @abstractmethod
     def made(self, name: str, settings: dict[str, Any]) -> Any:
@@ -222,13 +219,17 @@ class ClientTarget(ShippedCircuitBreaker):
 
     def held(self, name: str) -> Any:
         """The breaker of a name, which is there."""
-        return self.breakers[name].breaker
+        return inside(self.breakers[name])
 
     def close(self) -> None:
         """Close the connections and the proxy."""
         super().close()
-        if self.proxy:
-            self.proxy.__exit__(None, None, None)
+        self.proxied.close()
+
+
+def inside(client: Any) -> Any:
+    """The breaker that a client drives."""
+    return client._breaker  # noqa: SLF001  no service needs it; what it holds is compared here
 
 
 class Losses(logging.Handler):
@@ -255,7 +256,7 @@ class SyncTarget(ClientTarget):
 
     def __init__(self, engine: Engine, variant: str) -> None:
         super().__init__(engine, variant)
-        self._redis = self.proxy.client() if self.proxy else engine.client()
+        self._redis = self.proxied.sync_client()
 
     def made(self, name: str, settings: dict[str, Any]) -> Any:
         """Make a client."""
@@ -275,19 +276,13 @@ class SyncTarget(ClientTarget):
         getattr(self.of(call), INTERVENTIONS[type(call)])()
         return {"transition": change(self.announced)}
 
-    def close(self) -> None:
-        """Close the connections and the proxy."""
-        self._redis.close()
-        super().close()
-
 
 class AsyncTarget(ClientTarget):
     """`AsyncCircuitBreaker` and `AsyncSharedCircuitBreaker`, on an event loop that lives as long as the target."""
 
     def __init__(self, engine: Engine, variant: str) -> None:
         super().__init__(engine, variant)
-        self._redis = self.proxy.async_client() if self.proxy else engine.async_client()
-        self._runner = asyncio.Runner()
+        self._redis = self.proxied.async_client()
 
     def made(self, name: str, settings: dict[str, Any]) -> Any:
         """Make a client."""
@@ -299,26 +294,13 @@ class AsyncTarget(ClientTarget):
         """Make one call."""
         match call:
             case Handed(_, report):
-                return self.reported(call, lambda held: bool(self._run(getattr(held, report.outcome.value))))
+                return self.reported(call, lambda held: bool(self.proxied.run(getattr(held, report.outcome.value))))
             case spec.Acquire():
-                return self.admitted(self._run(self.of(call).acquire))
+                return self.admitted(self.proxied.run(self.of(call).acquire))
             case spec.View():
-                return seen(self._run(self.of(call).view))
-        self._run(getattr(self.of(call), INTERVENTIONS[type(call)]))
+                return seen(self.proxied.run(self.of(call).view))
+        self.proxied.run(getattr(self.of(call), INTERVENTIONS[type(call)]))
         return {"transition": change(self.announced)}
-
-    def _run(self, operation: Callable[[], Any]) -> Any:
-        async def awaited() -> Any:
-            await notice_endings()
-            return await operation()
-
-        return self._runner.run(awaited())
-
-    def close(self) -> None:
-        """Close the connections, the event loop and the proxy."""
-        self._runner.run(self._redis.aclose())
-        self._runner.close()
-        super().close()
 
 
 CLIENTS = {

@@ -1,6 +1,5 @@
 """The shipped idempotency store as a target: its protocols under the checking driver, and its clients, sync and asyncio."""
 
-import asyncio
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -14,8 +13,8 @@ from redstep import idempotency_protocols
 from redstep.clients.idempotency import AsyncIdempotencyStore, IdempotencyStore
 from redstep_check.binding import Answer, Answered, Broke, Misused, Stored, Target, Unreadable, session_prefix
 from redstep_check.engines import Engine
-from redstep_check.faults import FaultProxy, notice_endings
 from redstep_check.targets.checking_driver import CheckingDriver
+from redstep_check.targets.proxied import Proxied
 from redstep_check.targets.rate_limiter import answer
 from redstep_spec import idempotency as spec
 from redstep_spec.delivery import Fate
@@ -170,16 +169,13 @@ class ClientTarget(ShippedIdempotency):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self.now_ms = 0
-        self.proxy = FaultProxy(engine.address) if engine.owned and engine.address else None
-        if self.proxy:
-            self.proxy.__enter__()
-            self.fates = frozenset(Fate)
+        self.proxied = Proxied(engine)
+        self.fates = self.proxied.fates
 
     def make(self, call: spec.Call, fates: Sequence[Fate]) -> Any:
         """Make one call through a client."""
         self.now_ms = call.now_ms
-        if self.proxy:
-            self.proxy.arm(fates)
+        self.proxied.arm(fates)
         return self.through(call, {**self.policy(call), "clock": lambda: self.now_ms})
 
     @abstractmethod
@@ -202,8 +198,7 @@ class ClientTarget(ShippedIdempotency):
     def close(self) -> None:
         """Close the connections and the proxy."""
         super().close()
-        if self.proxy:
-            self.proxy.__exit__(None, None, None)
+        self.proxied.close()
 
 
 class SyncTarget(ClientTarget):
@@ -211,16 +206,11 @@ class SyncTarget(ClientTarget):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self._redis = self.proxy.client() if self.proxy else engine.client()
+        self._redis = self.proxied.sync_client()
 
     def through(self, call: spec.Call, settings: dict[str, Any]) -> Any:
         """Make one call."""
         return self.asked(IdempotencyStore(self._redis, **settings), call)
-
-    def close(self) -> None:
-        """Close the connections and the proxy."""
-        self._redis.close()
-        super().close()
 
 
 class AsyncTarget(ClientTarget):
@@ -228,22 +218,11 @@ class AsyncTarget(ClientTarget):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self._redis = self.proxy.async_client() if self.proxy else engine.async_client()
-        self._runner = asyncio.Runner()
+        self._redis = self.proxied.async_client()
 
     def through(self, call: spec.Call, settings: dict[str, Any]) -> Any:
         """Make one call."""
-        return self._runner.run(self._through(call, settings))
-
-    async def _through(self, call: spec.Call, settings: dict[str, Any]) -> Any:
-        await notice_endings()
-        return await self.asked(AsyncIdempotencyStore(self._redis, **settings), call)
-
-    def close(self) -> None:
-        """Close the connections, the event loop and the proxy."""
-        self._runner.run(self._redis.aclose())
-        self._runner.close()
-        super().close()
+        return self.proxied.run(lambda: self.asked(AsyncIdempotencyStore(self._redis, **settings), call))
 
 
 CLIENTS = {"hash/protocol": ProtocolTarget, "hash/sync": SyncTarget, "hash/asyncio": AsyncTarget}

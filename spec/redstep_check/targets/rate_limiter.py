@@ -1,6 +1,5 @@
 """The shipped rate limiter as a target: its protocols under the checking driver, and its clients, sync and asyncio."""
 
-import asyncio
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,8 +12,8 @@ from redstep import clients, rate_limiter
 from redstep.errors import Misuse, Unavailable, UnexpectedReply
 from redstep_check.binding import Answer, Answered, Broke, Misused, Stored, Target, Unsupported, session_prefix
 from redstep_check.engines import Engine
-from redstep_check.faults import FaultProxy, notice_endings
 from redstep_check.targets.checking_driver import CheckingDriver
+from redstep_check.targets.proxied import Proxied
 from redstep_check.targets.stored_logs import read_packed, read_zset
 from redstep_spec import rate_limiter as spec
 from redstep_spec.delivery import Failed, Fate, Unknown
@@ -132,16 +131,13 @@ class ClientTarget(ShippedRateLimiter):
     def __init__(self, engine: Engine, representation: str) -> None:
         super().__init__(engine, representation)
         self.now_ms = 0
-        self.proxy = FaultProxy(engine.address) if engine.owned and engine.address else None
-        if self.proxy:
-            self.proxy.__enter__()
-            self.fates = frozenset(Fate)
+        self.proxied = Proxied(engine)
+        self.fates = self.proxied.fates
 
     def call(self, call: spec.Call, fates: Sequence[Fate]) -> Answer:
         """Make one call."""
         self.now_ms = call.now_ms
-        if self.proxy:
-            self.proxy.arm(fates)
+        self.proxied.arm(fates)
         return answer(lambda: self.make(call))
 
     @abstractmethod
@@ -161,8 +157,7 @@ class ClientTarget(ShippedRateLimiter):
     def close(self) -> None:
         """Close the connections and the proxy."""
         super().close()
-        if self.proxy:
-            self.proxy.__exit__(None, None, None)
+        self.proxied.close()
 
 
 class SyncTarget(ClientTarget):
@@ -170,7 +165,7 @@ class SyncTarget(ClientTarget):
 
     def __init__(self, engine: Engine, representation: str) -> None:
         super().__init__(engine, representation)
-        self._redis = self.proxy.client() if self.proxy else engine.client()
+        self._redis = self.proxied.sync_client()
 
     def make(self, call: spec.Call) -> object:
         """Make one call."""
@@ -184,26 +179,19 @@ class SyncTarget(ClientTarget):
                 limiter.reset(call.name)
         return None
 
-    def close(self) -> None:
-        """Close the connections and the proxy."""
-        self._redis.close()
-        super().close()
-
 
 class AsyncTarget(ClientTarget):
     """`redstep.AsyncRateLimiter`, on an event loop that lives as long as the target."""
 
     def __init__(self, engine: Engine, representation: str) -> None:
         super().__init__(engine, representation)
-        self._redis = self.proxy.async_client() if self.proxy else engine.async_client()
-        self._runner = asyncio.Runner()
+        self._redis = self.proxied.async_client()
 
     def make(self, call: spec.Call) -> object:
         """Make one call."""
-        return self._runner.run(self._make(call))
+        return self.proxied.run(lambda: self._make(call))
 
     async def _make(self, call: spec.Call) -> object:
-        await notice_endings()
         limiter = clients.AsyncRateLimiter(self._redis, **self.settings(call), on_store_failure="closed")
         match call:
             case spec.Acquire():
@@ -213,12 +201,6 @@ class AsyncTarget(ClientTarget):
             case spec.Reset():
                 await limiter.reset(call.name)
         return None
-
-    def close(self) -> None:
-        """Close the connections, the event loop and the proxy."""
-        self._runner.run(self._redis.aclose())
-        self._runner.close()
-        super().close()
 
 
 CLIENTS = {

@@ -22,7 +22,7 @@ def verified_by(t: Transition) -> Anchor | None:
 def overlaps(t: Transition) -> bool:
     """Whether a chain was verified by files, too, that go on beyond its base."""
     segments = t.verify.segments if t.verify else ()
-    return sum(len(records_of(each)) for each in segments) > t.before.base_seq
+    return sum(1 for each in segments for _ in records_of(each)) > t.before.base_seq
 
 
 # ---------------------------------------------------------------------------------------------- in order

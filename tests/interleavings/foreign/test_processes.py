@@ -82,7 +82,7 @@ class Probing(Process):
             "b", failure_threshold=1, success_threshold=10, open_ms=10, clock=lambda: self.now_ms, draw=lambda least, _: least
         )
         runner = SyncRunner(clock=lambda: self.now_ms, draw=lambda least, _: least)
-        runner.run(self.module.protocols.intervene(self.breaker.breaker, self.module.Reason.FORCE_OPEN))
+        runner.run(self.module.protocols.intervene(self.breaker._breaker, self.module.Reason.FORCE_OPEN))
         self.now_ms = 100
         return [self.breaker.call(self.work) for _ in range(self.calls)]
 
@@ -97,7 +97,7 @@ class Probing(Process):
 
     def probes(self) -> int:
         """How many permits are out."""
-        return int(SyncRunner(clock=lambda: self.now_ms).run(self.breaker.breaker.view()).probes)
+        return int(SyncRunner(clock=lambda: self.now_ms).run(self.breaker._breaker.view()).probes)
 
     def check(self) -> None:
         """As many permits are out as calls are at work."""

@@ -18,8 +18,9 @@ import redis
 from attrs import define, frozen
 from redis.exceptions import NoScriptError, ResponseError
 
-from redstep.driving import Overtaken, Raised, Returned, Run, command, replied
+from redstep.driving import Overtaken, Raised, Returned, Run, command
 from redstep.errors import Misuse, Unavailable, UnexpectedReply
+from redstep.redis_errors import replied
 from redstep.wishes import Announce, CallScript, DrawBytes, DrawInteger, GoOn, Protocol, ReadClock, RunWork, Sleep, Wish
 from redstep_check.binding import Answer, Answered, Broke, Misused, session_prefix
 from redstep_check.engines import Engine

@@ -125,10 +125,10 @@ FAULTS = (
     _python(
         "a lost completion is not asked for again",
         "CM-4",
-        "idempotent=True, finishes=True, lane=lane",
-        "idempotent=False, finishes=True, lane=lane",
+        "args=(NOW, *args), idempotent=True",
+        "args=(NOW, *args), idempotent=False",
     ),
-    _python("an operation of any kind", "CM-7", 'checked_name("operation", self.operation)', "pass", "idempotency"),
+    _python("an operation of any kind", "CM-7", 'return checked_name("operation", value)', "return value", "idempotency"),
     _python("of the too large nothing is kept", "ID-10", "hashlib.sha256(response).digest()", 'b""'),
     _python("the size limit is off by one", "ID-10", "> policy.response_max_bytes:", ">= policy.response_max_bytes:"),
     _python("scopes are joined by colons", "ID-9", 'f"{len(name.encode())}:{name}" for name', "name for name", "idempotency"),

@@ -733,9 +733,9 @@ def test_a_writer_in_server_order_whose_end_is_sealed() -> None:
     for fates, outcome in (((), ("appended", (3,))), ((LOST,), ("unknown", "sealed"))):
         stage = Stage(after(1, 2, 3, base_seq=2), {"x": end_of(1)})
         assert told(stage.write("x", fates, mode=Mode.SERVER_ORDER)) == outcome
-    for fates in ((), (DELIVERED, LOST), (LOST, LOST)):
+    for lost in ((), (DELIVERED, LOST), (LOST, LOST)):
         stage = Stage(after(1, 2, 3, base_seq=2))
-        assert told(stage.write("y", fates, mode=Mode.SERVER_ORDER)) == ("appended", (3,))
+        assert told(stage.write("y", lost, mode=Mode.SERVER_ORDER)) == ("appended", (3,))
 
 
 @pytest.mark.parametrize(

@@ -17,21 +17,30 @@ PLAIN = "1"
 
 
 def simpler(moves: Moves) -> Iterator[Moves]:
-    """Offer variants: the same change everywhere first, then at one move only; and one append less before a seal."""
+    """Offer variants: fewer appends before a seal, then the same change everywhere, then at one move only."""
+    yield from _fewer_appends(moves)
     for change in CHANGES:
         yield tuple(change(move) for move in moves)
     for place, move in enumerate(moves):
         for change in (*CHANGES, *_smaller(move)):
             yield (*moves[:place], change(move), *moves[place + 1 :])
-        yield (*moves[:place], *(_one_earlier(later) for later in moves[place + 1 :]))
 
 
-def _one_earlier(move: Move) -> Move:
-    """The same, in a chain with one record less."""
+def _fewer_appends(moves: Moves) -> Iterator[Moves]:
+    """Leave out moves, in ever smaller runs; what follows speaks of a chain with as many records less."""
+    size = len(moves) // 2
+    while size:
+        for start in reversed(range(0, len(moves) - size + 1, max(1, size // 2))):
+            yield (*moves[:start], *(_earlier(later, size) for later in moves[start + size :]))
+        size //= 2
+
+
+def _earlier(move: Move, records: int) -> Move:
+    """The same, in a chain with so many records less."""
     if isinstance(move, Verified) and move.size:
-        return attrs.evolve(move, size=move.size - 1)
+        return attrs.evolve(move, size=max(0, move.size - records))
     if isinstance(move, Asked) and isinstance(move.call, store.Seal) and move.call.upto_seq:
-        return attrs.evolve(move, call=attrs.evolve(move.call, upto_seq=move.call.upto_seq - 1))
+        return attrs.evolve(move, call=attrs.evolve(move.call, upto_seq=max(0, move.call.upto_seq - records)))
     return move
 
 

@@ -75,7 +75,7 @@ FAULTS = (
         "local next_seq = first + count\n",
         "local next_seq = first + count\ncall('PEXPIRE', records, 3600000)\n",
     ),
-    _script("the head as it was replied", "AC-11", "append", "return {1, next_seq, ", "return {1, first, "),
+    _script("the head as it was replied", "AC-3", "append", "return {1, next_seq, ", "return {1, first, "),
     # batches
     _script(
         "a batch partly applied",
